@@ -1,0 +1,29 @@
+"""The exceptions of gnomon. Messages say what could not be done, on what, and what to try."""
+
+
+class GnomonError(Exception):
+    """Base of every error that gnomon raises on purpose; shown to users without a traceback."""
+
+
+class SourceError(GnomonError):
+    """A source could not be opened or read.
+
+    ``remedy`` tells the user what would make it work, or is empty where nothing would.
+    """
+
+    def __init__(self, reason: str, remedy: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.remedy = remedy
+
+
+class RecordingError(GnomonError):
+    """A recording could not be written or read."""
+
+
+class CommandError(GnomonError):
+    """A command line could not be carried out; carries the exit status."""
+
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code

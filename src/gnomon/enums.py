@@ -1,0 +1,107 @@
+"""The vocabulary: every closed set of words that tables, JSON and screens share."""
+
+from enum import StrEnum
+
+
+class Severity(StrEnum):
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+class BoundBy(StrEnum):
+    """What keeps a GPU from going faster; thresholds are in ``analysis/bounds.py``."""
+
+    COMPUTE = "compute"
+    MEMORY = "memory"
+    LATENCY = "latency"
+    CLOCK = "clock"
+    HOST = "host"
+    COPY = "copy"
+    COMMUNICATION = "communication"
+    IDLE = "idle"
+
+
+class Pipe(StrEnum):
+    """An arithmetic pipe of the SM that has a FLOP peak of its own."""
+
+    TENSOR = "tensor"
+    FP64_TENSOR = "fp64_tensor"
+    FP64 = "fp64"
+    FP32 = "fp32"
+    FP16 = "fp16"
+
+
+class ClockSource(StrEnum):
+    """Where an SM clock was read, best first. ``nvml`` reads up to 12 % high on tensor work."""
+
+    GPM = "gpm"
+    CUPTI = "cupti"
+    CLOCK64 = "clock64"
+    NVML = "nvml"
+
+
+class ThrottleReason(StrEnum):
+    """Why the driver holds the clock below its maximum."""
+
+    GPU_IDLE = "gpu_idle"
+    CLOCKS_SETTING = "clocks_setting"
+    SW_POWER_CAP = "sw_power_cap"
+    HW_SLOWDOWN = "hw_slowdown"
+    SYNC_BOOST = "sync_boost"
+    SW_THERMAL = "sw_thermal"
+    HW_THERMAL = "hw_thermal"
+    HW_POWER_BRAKE = "hw_power_brake"
+    DISPLAY_CLOCK = "display_clock"
+
+
+# Bits of nvmlDeviceGetCurrentClocksEventReasons (nvml.h, nvmlClocksEventReason*).
+THROTTLE_BITS: dict[int, ThrottleReason] = {
+    0x1: ThrottleReason.GPU_IDLE,
+    0x2: ThrottleReason.CLOCKS_SETTING,
+    0x4: ThrottleReason.SW_POWER_CAP,
+    0x8: ThrottleReason.HW_SLOWDOWN,
+    0x10: ThrottleReason.SYNC_BOOST,
+    0x20: ThrottleReason.SW_THERMAL,
+    0x40: ThrottleReason.HW_THERMAL,
+    0x80: ThrottleReason.HW_POWER_BRAKE,
+    0x100: ThrottleReason.DISPLAY_CLOCK,
+}
+
+
+class SourceState(StrEnum):
+    """The life of a source as ``source_health`` tells it."""
+
+    READY = "ready"
+    STALLED = "stalled"
+    FAILED = "failed"
+    UNAVAILABLE = "unavailable"
+
+
+class EventKind(StrEnum):
+    """What happened to a GPU or to the recorder; one row of ``events`` each."""
+
+    RECORDING_STARTED = "recording_started"
+    RECORDING_STOPPED = "recording_stopped"
+    GPU_LOST = "gpu_lost"
+    GPU_RETURNED = "gpu_returned"
+    DRIVER_RELOADED = "driver_reloaded"
+    POWER_LIMIT_CHANGED = "power_limit_changed"
+    PERSISTENCE_CHANGED = "persistence_changed"
+    CLOCKS_POLICY_CHANGED = "clocks_policy_changed"
+    ECC_MODE_CHANGED = "ecc_mode_changed"
+    ECC_ERROR = "ecc_error"
+    XID = "xid"
+    MIG_MODE_CHANGED = "mig_mode_changed"
+    SOURCE_STALLED = "source_stalled"
+    SOURCE_FAILED = "source_failed"
+    SOURCE_RECOVERED = "source_recovered"
+    OBSERVER_EFFECT = "observer_effect"
+    DISK_FULL = "disk_full"
+
+
+class PhaseEdge(StrEnum):
+    """A phase lasts from its ``begin`` to its ``end``, or to the next ``begin``."""
+
+    BEGIN = "begin"
+    END = "end"

@@ -1,0 +1,79 @@
+"""What can be asked of measurements, whether they lie on disk, in memory or are being replayed.
+
+Analysis and surfaces know this protocol only, so they cannot tell a live recording from an old
+one: that is how ``demo``, the tests and ``top`` share one road.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Unavailable:
+    """A metric that was not measured in [from_ns, to_ns], with the reason and the remedy."""
+
+    metric: str
+    reason: str
+    remedy: str = ""
+    source: str = ""
+    gpu_uuid: str | None = None
+    from_ns: int | None = None
+    to_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """What is true of a recording as a whole; several writers are merged.
+
+    ``gpus`` maps uuid to the facts of ``sources`` (keys of ``sources/nvml.py: gpu_facts``):
+    name, index, pci_bus_id, compute_capability ("9.0"), sm_count, vram_total_bytes,
+    memory_bus_bits, max_sm_clock_mhz, max_memory_clock_mhz, power_limit_watts,
+    power_limit_default_watts, power_limit_min_watts, power_limit_max_watts, persistence_mode,
+    ecc_mode, mig_mode, pcie_generation_max, pcie_lanes_max, nvlink_count, driver_version,
+    vbios_version. A fact that the driver refused is absent.
+    """
+
+    schema_version: int
+    host: Mapping[str, Any] = field(default_factory=dict)
+    gpus: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    sources: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    unavailable: Sequence[Unavailable] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedSegment:
+    """A file of the recording that could not be read (in part or whole), and why."""
+
+    path: str
+    reason: str
+
+
+class Measurements(Protocol):
+    """Measurements in a time range; every method may be called while they are being written."""
+
+    def meta(self) -> Meta: ...
+
+    def bounds(self) -> tuple[int, int] | None:
+        """First interval start and last interval end, Unix ns; None where nothing was recorded."""
+        ...
+
+    def read(
+        self,
+        table: str,
+        *,
+        from_ns: int | None = None,
+        to_ns: int | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> Any:
+        """Return a ``pyarrow.Table`` of rows with from_ns < ts_ns <= to_ns, ordered by ts_ns.
+
+        The table has the columns asked for (all by default), null where a segment lacks one.
+        A table without rows comes back empty, never missing.
+        """
+        ...
+
+    def skipped(self) -> Sequence[SkippedSegment]: ...
