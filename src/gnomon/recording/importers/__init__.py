@@ -1,0 +1,1 @@
+"""Measurements that others took, turned into our tables. One file a format; each is pure."""
