@@ -1,0 +1,58 @@
+"""The windows a range is summarized over: the whole, the phases in it, or equal periods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from gnomon.recording.base import Measurements
+from gnomon.recording.marks import phases
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A stretch of time, with what the workload said of it.
+
+    ``model_flops`` is the useful work of the whole phase, so it counts only where the window is
+    the whole phase.
+    """
+
+    from_ns: int
+    to_ns: int
+    name: str | None = None
+    model_flops: float | None = None
+    flops_dtype: str | None = None
+
+    @property
+    def flops_per_s(self) -> float | None:
+        if self.model_flops is None or self.to_ns <= self.from_ns:
+            return None
+        return self.model_flops / ((self.to_ns - self.from_ns) / 1e9)
+
+
+def windows(
+    measurements: Measurements, begin: int, end: int, by: Literal["phase"] | int | None
+) -> Iterator[Window]:
+    """Yield the windows of [begin, end] in the order of their starts."""
+    if by == "phase":
+        yield from _phases(measurements, begin, end)
+    elif by is None:
+        yield Window(begin, end)
+    else:
+        for start in range(begin, end, by):
+            yield Window(start, min(start + by, end))
+
+
+def _phases(measurements: Measurements, begin: int, end: int) -> Iterator[Window]:
+    for phase in sorted(phases(measurements), key=lambda one: one.from_ns):
+        if phase.to_ns <= begin or phase.from_ns >= end:
+            continue
+        whole = phase.from_ns >= begin and phase.to_ns <= end
+        yield Window(
+            max(phase.from_ns, begin),
+            min(phase.to_ns, end),
+            phase.name,
+            phase.model_flops if whole else None,
+            phase.flops_dtype,
+        )
