@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from gnomon.analysis import host
-from gnomon.analysis.bounds import BoundEvidence, THRESHOLDS, bound_by
+from gnomon.analysis.bounds import THRESHOLDS, BoundEvidence, bound_by
 from gnomon.analysis.comparison import outlier_warnings
 from gnomon.analysis.intervals import Floats, weighted_mean
 from gnomon.analysis.ledger import (

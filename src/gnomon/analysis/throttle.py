@@ -38,9 +38,11 @@ def throttle_reasons(track: Track, from_ns: int, to_ns: int) -> tuple[str, ...]:
         timed.add(reason)
         if spent_ns / window_ns >= LEAST_SHARE_OF_TIME:
             shares[reason] = spent_ns / window_ns
-    for reason, share in _shares_of_readings(track, from_ns, to_ns).items():
-        if reason not in timed and share >= LEAST_SHARE_OF_READINGS:
-            shares[reason] = share
+    shares |= {
+        reason: share
+        for reason, share in _shares_of_readings(track, from_ns, to_ns).items()
+        if reason not in timed and share >= LEAST_SHARE_OF_READINGS
+    }
     ordered = sorted(shares, key=lambda reason: -shares[reason])
     return tuple(reason.value for reason in ordered if reason not in NOT_A_LOSS)
 
