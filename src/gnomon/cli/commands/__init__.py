@@ -1,0 +1,23 @@
+"""The commands, one a file, found by file name and imported only when used.
+
+To add one: write ``commands/<name>.py`` with a ``command`` (a ``click.Command``) in it, and its
+line of help here. The line stands here, and not in the file alone, so that ``gnomon --help``
+imports no command; a test holds the two together. A file whose name would be a Python keyword
+ends in an underscore (``import_.py`` is ``gnomon import``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+SHORT_HELP: Mapping[str, str] = {
+    "completion": "Print the completion script of a shell.",
+    "demo": "Replay a real H200 recording: no GPU needed.",
+    "doctor": "Say what can be measured here, what not, and what to do about it.",
+    "import": "Turn measurements of another program into a recording.",
+    "mark": "Name what the workload is doing from now on.",
+    "query": "Ask a recording in SQL.",
+    "record": "Record what the GPUs and their host do.",
+    "summary": "Say how close the GPUs ran to their peak, and where the rest went.",
+    "top": "Watch how close the GPUs run to their peak, live or in a recording.",
+}

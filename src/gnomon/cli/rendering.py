@@ -1,0 +1,204 @@
+"""Summaries as text for people: shared by ``summary``, ``demo --headless`` and ``top --once``.
+
+Fits 80 columns; plain where stdout is no terminal or NO_COLOR is set; pure ASCII bars where the
+terminal's encoding is not UTF-8. Nothing here computes: it prints what analysis said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TextIO
+
+from rich.console import Console, Group
+from rich.padding import Padding
+from rich.text import Text
+
+from gnomon.analysis.summary_types import ComputeLedger, GpuSummary, MemoryLedger
+from gnomon.cli import ledger_bar
+from gnomon.cli.numbers import UNKNOWN, pct, rate, scaled, span, whole
+from gnomon.recording.base import Meta, SkippedSegment
+
+WIDTH = 80
+LABEL_WIDTH = 14
+INDENT = 2
+COMPUTE_TITLE = "Where 100 % of the compute peak went"
+MEMORY_TITLE = "Where 100 % of the DRAM bandwidth went"
+
+
+def console(file: TextIO | None = None) -> Console:
+    """Return a console of at most 100 columns, so that text stays readable on wide screens."""
+    made = Console(file=file, highlight=False, emoji=False, markup=False)
+    if not made.is_terminal:
+        made.width = WIDTH
+    made.width = min(made.width, 100)
+    return made
+
+
+def print_summaries(
+    summaries: Sequence[GpuSummary], meta: Meta, out: Console, *, split: bool = False
+) -> None:
+    """Print every summary: in full, or with ``split`` as one short block a phase or period."""
+    width = out.width - 2 * INDENT
+    ascii_only = not out.encoding.lower().startswith("utf")
+    for of_gpu in _by_gpu(summaries):
+        out.print(heading(of_gpu[0], meta))
+        for summary in of_gpu:
+            block = short if split else full
+            out.print(Padding(Group(*block(summary, width, ascii_only=ascii_only)), (0, INDENT)))
+            out.print()
+
+
+def _by_gpu(summaries: Iterable[GpuSummary]) -> Iterable[list[GpuSummary]]:
+    groups: dict[tuple[str, str | None], list[GpuSummary]] = {}
+    for summary in summaries:
+        groups.setdefault((summary.uuid, summary.mig_uuid), []).append(summary)
+    return groups.values()
+
+
+def print_skipped(skipped: Iterable[SkippedSegment], out: Console) -> None:
+    """Name every file that could not be read: what is missing must not look like silence."""
+    for segment in skipped:
+        out.print(Text(f"skipped {segment.path}: {segment.reason}", style="yellow"))
+
+
+def heading(summary: GpuSummary, meta: Meta) -> Text:
+    index = meta.gpus.get(summary.uuid, {}).get("index")
+    name = "GPU" if index is None else f"GPU {index}"
+    text = Text(f"{name}  {summary.name}  ", style="bold")
+    text.append(summary.mig_uuid or summary.uuid, style="dim")
+    return text
+
+
+def full(summary: GpuSummary, width: int, *, ascii_only: bool) -> list[Text]:
+    """Everything that is known of one GPU and window; the verdict first."""
+    return [
+        _when(summary),
+        Text(),
+        Text(summary.verdict, style="bold"),
+        *(Text(f"warning: {warning}", style="yellow") for warning in summary.warnings),
+        Text(),
+        *_busy_beside_sol(summary),
+        *_ledger(COMPUTE_TITLE, summary.ledger, width, ascii_only=ascii_only),
+        *_ledger(MEMORY_TITLE, summary.memory_ledger, width, ascii_only=ascii_only),
+        Text(),
+        *_facts(summary),
+        *_unavailable(summary.unavailable),
+    ]
+
+
+def short(summary: GpuSummary, width: int, *, ascii_only: bool) -> list[Text]:
+    """Four lines: what and when, the numbers, the bar, the verdict."""
+    numbers = (
+        f"busy {pct(summary.busy_pct)}   compute SOL {_compute_sol(summary)}   "
+        f"memory SOL {pct(summary.memory_sol_pct)}   {whole(summary.power_watts, 'W')}"
+    )
+    name = f"{summary.phase}  " if summary.phase else ""
+    first = Text(name, style="bold").append(
+        span(summary.from_ns, summary.to_ns), style="not bold dim"
+    )
+    drawn = ledger_bar.bar(summary.ledger, width, ascii_only=ascii_only)
+    lines = [first, Text(numbers)]
+    if drawn:
+        lines.append(drawn)
+    lines.append(Text(summary.verdict, style="italic"))
+    return lines
+
+
+def _when(summary: GpuSummary) -> Text:
+    count = f"{summary.samples:,} sample{'' if summary.samples == 1 else 's'}"
+    phase = f", phase {summary.phase}" if summary.phase else ""
+    return Text(f"{span(summary.from_ns, summary.to_ns)}, {count}{phase}", style="dim")
+
+
+def _fact(label: str, value: str, remark: str = "") -> Text:
+    text = Text(f"{label:<{LABEL_WIDTH}}")
+    text.append(value)
+    if remark:
+        text.append(f"  {remark}", style="dim")
+    return text
+
+
+def _compute_sol(summary: GpuSummary) -> str:
+    # The NVML clock reads high under tensor load: the product is then an upper bound.
+    at_most = "<=" if summary.at_most and summary.compute_sol_pct is not None else ""
+    return at_most + pct(summary.compute_sol_pct)
+
+
+def _busy_beside_sol(summary: GpuSummary) -> list[Text]:
+    compute = []
+    if summary.pipe is not None:
+        compute.append(f"{summary.pipe} pipe active {pct(summary.pipe_active_pct)}")
+    if summary.tflops is not None:
+        compute.append(f"{summary.tflops:,.1f} TFLOP/s")
+    if summary.at_most:
+        compute.append("at most: NVML's clock reads high")
+    basis = {"model": "useful work", "pipe": "work executed"}.get(summary.achieved_basis or "", "")
+    return [
+        _fact("busy", f"{pct(summary.busy_pct):>8}", "what nvidia-smi shows"),
+        _fact("compute SOL", f"{_compute_sol(summary):>8}", ", ".join([*compute, basis][:3])),
+        _fact("memory SOL", f"{pct(summary.memory_sol_pct):>8}", rate(summary.dram_bytes_per_s)),
+    ]
+
+
+def _ledger(
+    title: str, ledger: ComputeLedger | MemoryLedger, width: int, *, ascii_only: bool
+) -> list[Text]:
+    drawn = ledger_bar.bar(ledger, width, ascii_only=ascii_only)
+    if not drawn:
+        return [Text(), Text(f"{title}: not known")]
+    return [Text(), Text(title), drawn, *ledger_bar.lines(ledger, ascii_only=ascii_only)]
+
+
+def _facts(summary: GpuSummary) -> list[Text]:
+    reference = whole(summary.reference_clock_mhz, "MHz reference")
+    source = f"measured by {summary.sm_clock_source}" if summary.sm_clock_source else ""
+    power = f"{whole(summary.power_watts, 'W')} of {whole(summary.power_limit_watts, 'W')}"
+    per_watt = summary.tflops_per_watt
+    efficiency = [] if per_watt is None else [f"{per_watt:.2f} TFLOP/s per W"]
+    if summary.temperature_celsius is not None:
+        efficiency.append(f"{summary.temperature_celsius:.0f} °C")
+    facts = [
+        _fact("SM clock", f"{whole(summary.sm_clock_mhz, 'MHz')} of {reference}", source),
+        _fact("memory clock", whole(summary.memory_clock_mhz, "MHz")),
+        _fact("throttled by", ", ".join(summary.throttle_reasons) or "nothing"),
+        _fact("power", power, ", ".join([scaled(summary.energy_joules, "J"), *efficiency])),
+        _fact(
+            "VRAM",
+            f"{scaled(summary.vram_used_bytes, 'B')} of {scaled(summary.vram_total_bytes, 'B')}",
+        ),
+        _link("PCIe", summary.pcie_rx_bytes_per_s, summary.pcie_tx_bytes_per_s),
+        _link("NVLink", summary.nvlink_rx_bytes_per_s, summary.nvlink_tx_bytes_per_s),
+        _fact(
+            "host CPU",
+            pct(summary.cpu_pct),
+            f"busiest thread {pct(summary.busiest_thread_cpu_pct)} of a core",
+        ),
+    ]
+    lost = {name: count for name, count in summary.losses.items() if count}
+    if lost:
+        facts.append(_fact("lost", ", ".join(f"{count:,} {name}" for name, count in lost.items())))
+    return facts
+
+
+def _link(label: str, received: float | None, sent: float | None) -> Text:
+    if received is None and sent is None:
+        return _fact(label, UNKNOWN)
+    return _fact(label, f"in {rate(received)}, out {rate(sent)}")
+
+
+def _unavailable(unavailable: Mapping[str, str]) -> list[Text]:
+    """One line a reason, with all the metrics that share it."""
+    by_reason: dict[str, list[str]] = {}
+    for metric, reason in unavailable.items():
+        by_reason.setdefault(reason, []).append(metric)
+    if not by_reason:
+        return []
+    lines = [Text(), Text("Not measured")]
+    for reason, metrics in by_reason.items():
+        lines.append(Text(", ".join(metrics)).append(f": {reason}", style="dim"))
+    return lines
+
+
+def json_document(summaries: Iterable[GpuSummary]) -> dict[str, Any]:
+    """Return the document of ``gnomon summary --json``; programs rely on its shape."""
+    return {"schema": 1, "gpus": [summary.to_json() for summary in summaries]}
