@@ -85,10 +85,10 @@ def _memory(summary: GpuSummary) -> str:
 
 
 def _compute(summary: GpuSummary) -> str:
-    at_most = "at most " if summary.at_most else ""
+    at = "no more than" if summary.at_most else "at"
     text = (
-        f"compute-bound: {PIPE_NAMES.get(summary.pipe or '', summary.pipe)} pipe at "
-        f"{at_most}{summary.compute_sol_pct or 0.0:.0f} % of peak"
+        f"compute-bound: {PIPE_NAMES.get(summary.pipe or '', summary.pipe)} pipe "
+        f"{at} {summary.compute_sol_pct or 0.0:.0f} % of peak"
     )
     losses = []
     if (summary.ledger.stalled_pct or 0.0) >= WORTH_SAYING_PCT:
