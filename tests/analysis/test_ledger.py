@@ -12,7 +12,9 @@ percent = st.floats(0, 100)
 
 @given(percent, percent, percent, percent, percent, st.one_of(st.none(), percent))
 def test_compute_terms_sum_to_100(copying, engine, empty, pipe, product, useful):
-    ledger = compute_ledger(ComputeMeans(copying, engine, empty, Pipe.TENSOR, pipe, product), useful)
+    ledger = compute_ledger(
+        ComputeMeans(copying, engine, empty, Pipe.TENSOR, pipe, product), useful
+    )
 
     terms = [
         ledger.copying_pct,

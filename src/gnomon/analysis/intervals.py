@@ -32,7 +32,7 @@ class Intervals:
     def weights(self, from_ns: int, to_ns: int) -> Floats:
         """Return the seconds of each interval that lie inside [from_ns, to_ns]; shape (n,)."""
         overlap_ns = np.minimum(self.end_ns, to_ns) - np.maximum(self.start_ns, from_ns)
-        return np.clip(overlap_ns, 0, None) / 1e9
+        return np.asarray(np.clip(overlap_ns, 0, None) / 1e9)
 
     def inside(self, from_ns: int, to_ns: int) -> slice:
         """Return the slice of intervals that touch [from_ns, to_ns]."""

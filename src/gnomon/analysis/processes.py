@@ -60,7 +60,7 @@ def processes(measurements: Measurements, *, from_ns: int, to_ns: int) -> list[P
 
 def _newest(
     measurements: Measurements, table: str, keys: tuple[str, ...], from_ns: int, to_ns: int
-) -> dict[tuple[Any, ...], Mapping[str, Any]]:
+) -> Mapping[tuple[Any, ...], Mapping[str, Any]]:
     """Return key -> newest row; what the newest row lacks is taken from the ones before it."""
     newest: dict[tuple[Any, ...], dict[str, Any]] = {}
     for row in measurements.read(table, from_ns=from_ns, to_ns=to_ns).to_pylist():
