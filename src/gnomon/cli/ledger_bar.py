@@ -1,88 +1,73 @@
-"""A loss ledger as text: one stacked bar, then one line a term. Pure; draws on nothing."""
+"""A loss ledger as text that needs no colour: one stacked bar, then one line a term. Pure.
+
+The terms, their labels and colours are the screen's (``tui/palette.py``); here each part of the
+bar has a sign of its own besides, because text ends up in files and pull requests.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 from rich.text import Text
 
 from gnomon.analysis.summary_types import ComputeLedger, MemoryLedger
 from gnomon.cli.numbers import pct
+from gnomon.tui import bar as apportioning
+from gnomon.tui.palette import Term
+
+# Field of the ledger -> its sign in the bar, and the one for terminals without UTF-8.
+SIGNS: Mapping[str, tuple[str, str]] = {
+    "achieved_pct": ("█", "#"),
+    "padding_pct": ("▓", "%"),
+    "clock_pct": ("▒", "c"),
+    "stalled_pct": ("░", "s"),
+    "not_requested_pct": ("░", "s"),
+    "sm_empty_pct": ("-", "-"),
+    "copying_pct": (">", ">"),
+    "idle_pct": ("·", "."),
+    "": ("?", "?"),  # the share that was not measured
+}
+PADDING_UNKNOWN = "needs the model's FLOPs; part of achieved"
+
+Ledger = ComputeLedger | MemoryLedger
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
-    """One term of a ledger: its field, its sign in the bar, its colour, and what it means."""
-
-    field: str
-    label: str
-    glyph: str
-    ascii_glyph: str
-    style: str
-    meaning: str
-
-
-COMPUTE_TERMS = (
-    Term("achieved_pct", "achieved", "█", "#", "green", "work done"),
-    Term("padding_pct", "padding", "▓", "%", "yellow", "tensor work that was not the model's"),
-    Term("clock_pct", "clock", "▒", "c", "red", "SM clock below the reference"),
-    Term("stalled_pct", "stalled", "░", "s", "magenta", "SMs hold warps that do not issue"),
-    Term("sm_empty_pct", "sm_empty", "-", "-", "cyan", "small grids, gaps, tails"),
-    Term("copying_pct", "copying", ">", ">", "blue", "only PCIe or NVLink at work"),
-    Term("idle_pct", "idle", "·", ".", "bright_black", "nothing ran"),
-)
-MEMORY_TERMS = (
-    Term("achieved_pct", "achieved", "█", "#", "green", "bytes moved"),
-    Term("clock_pct", "clock", "▒", "c", "red", "memory clock below its maximum"),
-    Term("not_requested_pct", "not_requested", "░", "s", "cyan", "nobody asked for more"),
-    Term("idle_pct", "idle", "·", ".", "bright_black", "nothing ran"),
-)
-
-
-def terms_of(ledger: ComputeLedger | MemoryLedger) -> tuple[Term, ...]:
-    return COMPUTE_TERMS if isinstance(ledger, ComputeLedger) else MEMORY_TERMS
-
-
-def bar(ledger: ComputeLedger | MemoryLedger, width: int, *, ascii_only: bool = False) -> Text:
+def bar(ledger: Ledger, width: int, *, ascii_only: bool = False) -> Text:
     """Return a bar of exactly ``width`` cells, or an empty text where nothing is known.
 
     Negative terms (a boosted clock, counter noise) take no cells; the rest is then scaled to fit.
     """
-    known = [
-        (term, value)
-        for term in terms_of(ledger)
-        if (value := getattr(ledger, term.field)) is not None and value > 0
-    ]
-    total = sum(value for _, value in known)
+    shares = apportioning.shares(ledger)
     text = Text()
-    if not total:
-        return text
-    drawn, reached = 0, 0.0
-    for term, value in known:
-        reached += value
-        # Rounding the running sum, not each term, makes the cells add up to the width.
-        end = round(reached / total * width)
-        glyph = term.ascii_glyph if ascii_only else term.glyph
-        text.append(glyph * (end - drawn), style=term.style)
-        drawn = end
+    widths = apportioning.cells([value for _, value in shares], width)
+    for (term, _), count in zip(shares, widths, strict=True):
+        text.append(_sign(term, ascii_only=ascii_only) * count, style=term.colour)
     return text
 
 
-def lines(ledger: ComputeLedger | MemoryLedger, *, ascii_only: bool = False) -> list[Text]:
+def lines(ledger: Ledger, *, ascii_only: bool = False) -> list[Text]:
     """Return one line a term: its sign, its name, its share, its meaning."""
-    return [_line(ledger, term, ascii_only=ascii_only) for term in terms_of(ledger)]
+    return [_line(ledger, term, ascii_only=ascii_only) for term in apportioning.terms_of(ledger)]
 
 
-def _line(ledger: ComputeLedger | MemoryLedger, term: Term, *, ascii_only: bool) -> Text:
+def _sign(term: Term, *, ascii_only: bool) -> str:
+    return SIGNS[term.field][1 if ascii_only else 0]
+
+
+def _line(ledger: Ledger, term: Term, *, ascii_only: bool) -> Text:
     value: float | None = getattr(ledger, term.field)
     text = Text()
-    text.append(term.ascii_glyph if ascii_only else term.glyph, style=term.style)
+    text.append(_sign(term, ascii_only=ascii_only), style=term.colour)
     text.append(f" {term.label:<14}{pct(value):>8}  ")
-    if value is None:
-        meaning = "not known"
-    elif term.field == "clock_pct" and value < 0:
-        meaning = "boost: the clock ran above the reference"
-    else:
-        meaning = term.meaning
-    text.append(meaning, style="dim")
+    text.append(_meaning(ledger, term, value), style="dim")
     return text
+
+
+def _meaning(ledger: Ledger, term: Term, value: float | None) -> str:
+    if value is None:
+        return PADDING_UNKNOWN if term.field == "padding_pct" else "not measured"
+    if term.field == "clock_pct" and value < 0:
+        return "boost: the clock ran above the reference"
+    if term.field == "achieved_pct" and isinstance(ledger, ComputeLedger):
+        return "work executed" if ledger.padding_pct is None else "the model's own work"
+    return term.meaning

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import pkgutil
 import sys
@@ -97,6 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit status; errors are told on stderr."""
+    _never_fail_on_a_character()
     try:
         # Without standalone mode click hands back the status of ctx.exit() and raises the rest.
         status = cli.main(arguments, prog_name="gnomon", standalone_mode=False)
@@ -111,6 +113,13 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except (GnomonError, OSError) as error:
         return _tell(error)
     return status if isinstance(status, int) else 0
+
+
+def _never_fail_on_a_character() -> None:
+    """A terminal without UTF-8, or a process name that is none, must not end the program."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _tell(error: Exception) -> int:

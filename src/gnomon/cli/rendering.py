@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
-from rich.console import Console, Group
-from rich.padding import Padding
+from rich.console import Console
 from rich.text import Text
 
 from gnomon.analysis.summary_types import ComputeLedger, GpuSummary, MemoryLedger
@@ -21,6 +20,7 @@ from gnomon.recording.base import Meta, SkippedSegment
 WIDTH = 80
 LABEL_WIDTH = 14
 INDENT = 2
+HANG = 2
 COMPUTE_TITLE = "Where 100 % of the compute peak went"
 MEMORY_TITLE = "Where 100 % of the DRAM bandwidth went"
 
@@ -44,7 +44,8 @@ def print_summaries(
         out.print(heading(of_gpu[0], meta))
         for summary in of_gpu:
             block = short if split else full
-            out.print(Padding(Group(*block(summary, width, ascii_only=ascii_only)), (0, INDENT)))
+            for line in block(summary, width, ascii_only=ascii_only):
+                _print_line(line, width, out)
             out.print()
 
 
@@ -53,6 +54,15 @@ def _by_gpu(summaries: Iterable[GpuSummary]) -> Iterable[list[GpuSummary]]:
     for summary in summaries:
         groups.setdefault((summary.uuid, summary.mig_uuid), []).append(summary)
     return groups.values()
+
+
+def _print_line(line: Text, width: int, out: Console) -> None:
+    """Print with our indent, the rest of a long line further in; no blanks at the line's end."""
+    fits = line.cell_len <= width
+    for number, piece in enumerate(line.wrap(out, width if fits else width - HANG) or [line]):
+        piece.rstrip()
+        indent = INDENT + (HANG if number else 0)
+        out.print(Text(" " * indent) + piece if piece else "")
 
 
 def print_skipped(skipped: Iterable[SkippedSegment], out: Console) -> None:
@@ -127,15 +137,12 @@ def _compute_sol(summary: GpuSummary) -> str:
 def _busy_beside_sol(summary: GpuSummary) -> list[Text]:
     compute = []
     if summary.pipe is not None:
-        compute.append(f"{summary.pipe} pipe active {pct(summary.pipe_active_pct)}")
+        compute.append(f"{summary.pipe} pipe active {pct(summary.pipe_active_pct)} of cycles")
     if summary.tflops is not None:
         compute.append(f"{summary.tflops:,.1f} TFLOP/s")
-    if summary.at_most:
-        compute.append("at most: NVML's clock reads high")
-    basis = {"model": "useful work", "pipe": "work executed"}.get(summary.achieved_basis or "", "")
     return [
         _fact("busy", f"{pct(summary.busy_pct):>8}", "what nvidia-smi shows"),
-        _fact("compute SOL", f"{_compute_sol(summary):>8}", ", ".join([*compute, basis][:3])),
+        _fact("compute SOL", f"{_compute_sol(summary):>8}", ", ".join(compute)),
         _fact("memory SOL", f"{pct(summary.memory_sol_pct):>8}", rate(summary.dram_bytes_per_s)),
     ]
 
@@ -150,13 +157,15 @@ def _ledger(
 
 
 def _facts(summary: GpuSummary) -> list[Text]:
-    reference = whole(summary.reference_clock_mhz, "MHz reference")
-    source = f"measured by {summary.sm_clock_source}" if summary.sm_clock_source else ""
+    reference = whole(summary.reference_clock_mhz, "MHz")
+    source = f"from {summary.sm_clock_source}" if summary.sm_clock_source else ""
+    if summary.at_most:
+        source += ": reads high on tensor work"
     power = f"{whole(summary.power_watts, 'W')} of {whole(summary.power_limit_watts, 'W')}"
     per_watt = summary.tflops_per_watt
     efficiency = [] if per_watt is None else [f"{per_watt:.2f} TFLOP/s per W"]
     if summary.temperature_celsius is not None:
-        efficiency.append(f"{summary.temperature_celsius:.0f} °C")
+        efficiency.append(f"{summary.temperature_celsius:.0f} C")
     facts = [
         _fact("SM clock", f"{whole(summary.sm_clock_mhz, 'MHz')} of {reference}", source),
         _fact("memory clock", whole(summary.memory_clock_mhz, "MHz")),
@@ -193,10 +202,11 @@ def _unavailable(unavailable: Mapping[str, str]) -> list[Text]:
         by_reason.setdefault(reason, []).append(metric)
     if not by_reason:
         return []
-    lines = [Text(), Text("Not measured")]
-    for reason, metrics in by_reason.items():
-        lines.append(Text(", ".join(metrics)).append(f": {reason}", style="dim"))
-    return lines
+    reasons = (
+        Text(", ".join(metrics)).append(f": {reason}", style="dim")
+        for reason, metrics in by_reason.items()
+    )
+    return [Text(), Text("Not measured"), *reasons]
 
 
 def json_document(summaries: Iterable[GpuSummary]) -> dict[str, Any]:
