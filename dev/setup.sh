@@ -1,8 +1,10 @@
 # What dev/demo and dev/test share: sourced, not run. Leaves an up-to-date pip in .venv.
 # shellcheck shell=bash
 
+say() { printf '%s: %s\n' "$0" "$1" >&2; }
+
 fail() {
-  printf '%s: %s\n' "$0" "$1" >&2
+  say "$1"
   exit 1
 }
 
@@ -20,9 +22,11 @@ install_packages() {
       fail "needs the packages $*. Become root (or install sudo) and run: apt-get install $*"
     as_root=(sudo)
   fi
+  say "installing $*"
   "${as_root[@]}" apt-get update -qq </dev/null
+  # dpkg names every file it unpacks on stdout; what goes wrong comes on stderr.
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-    apt-get install -y -qq --no-install-recommends "$@" </dev/null
+    apt-get install -y -qq --no-install-recommends "$@" </dev/null >/dev/null
 }
 
 # A venv that was copied or whose Python is gone cannot be mended: it is made anew.
