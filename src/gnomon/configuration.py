@@ -1,0 +1,260 @@
+"""Settings: command line over ``GNOMON_*`` over the user's file over the machine's file.
+
+Files are TOML with one flat key per setting: ``~/.config/gnomon/config.toml``
+(``$XDG_CONFIG_HOME`` is respected), then ``/etc/gnomon/config.toml``. The environment variable of
+a key is its name in capitals behind ``GNOMON_``. An unknown key in a file is an error, so that a
+typing mistake cannot pass unseen.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from gnomon._errors import GnomonError
+
+MACHINE_FILE = Path("/etc/gnomon/config.toml")
+ENVIRONMENT_PREFIX = "GNOMON_"
+SHORTEST_PERIOD_S = 0.01
+LONGEST_PERIOD_S = 3600.0
+UNLIMITED = "unlimited"
+
+
+class ConfigurationError(GnomonError):
+    """A setting that cannot be used; the message names where it stands, and what is allowed."""
+
+
+def _seconds(value: object) -> float:
+    number = _number(value)
+    if not SHORTEST_PERIOD_S <= number <= LONGEST_PERIOD_S:
+        raise ValueError
+    return number
+
+
+def _cost(value: object) -> float:
+    number = _number(value)
+    if number < 0:
+        raise ValueError
+    return number
+
+
+def _limit(value: object) -> int | None:
+    if value == UNLIMITED:
+        return None
+    number = _number(value)
+    if number <= 0 or number != int(number):
+        raise ValueError
+    return int(number)
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError  # noqa: TRY004  one exception for "not this kind of value"
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError
+    return number
+
+
+def _boolean(value: object) -> bool:
+    words = {"true": True, "1": True, "yes": True, "on": True}
+    words |= {"false": False, "0": False, "no": False, "off": False}
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, str) or value.lower() not in words:
+        raise ValueError
+    return words[value.lower()]
+
+
+def _currency(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Z]{3}", value):
+        raise ValueError
+    return value
+
+
+def _directory(value: object) -> Path:
+    if not isinstance(value, str | Path) or not str(value):
+        raise ValueError
+    path = Path(value).expanduser()
+    if not path.is_absolute():
+        raise ValueError
+    return path
+
+
+_PERIOD = f"a number of seconds from {SHORTEST_PERIOD_S:g} to {LONGEST_PERIOD_S:g}"
+_WHOLE = f'a whole number above 0, or "{UNLIMITED}"'
+
+
+def _meaning(parse: Callable[[Any], object], allowed: str, meaning: str) -> dict[str, Any]:
+    """Say how a field is configured; its parser raises ValueError on a bad value."""
+    return {"parse": parse, "allowed": allowed, "meaning": meaning}
+
+
+def _setting(default: object, parse: Callable[[Any], object], allowed: str, meaning: str) -> Any:
+    return field(default=default, metadata=_meaning(parse, allowed, meaning))
+
+
+def _no_pids() -> Iterable[int]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings, with their defaults.
+
+    ``watched_pids`` is not configuration: a command that knows which processes matter (those on
+    the GPUs) puts its own callable there, and ``sources/host.py`` asks it at every reading.
+    """
+
+    record_period_s: float = _setting(
+        1.0, _seconds, _PERIOD, "how often NVML counters are read and written"
+    )
+    gpm_period_s: float = _setting(
+        1.0, _seconds, _PERIOD, "how often GPM counters are read; under 0.1 they repeat themselves"
+    )
+    host_period_s: float = _setting(
+        1.0, _seconds, _PERIOD, "how often the host and the watched processes are read"
+    )
+    pm_enabled: bool = _setting(
+        True,
+        _boolean,
+        "true or false",
+        "sample hardware counters through CUPTI where the driver lets us (the true SM clock)",
+    )
+    retention_max_bytes: int | None = _setting(
+        10 * 2**30, _limit, _WHOLE, "oldest segments are removed beyond this size of a recording"
+    )
+    retention_max_age_s: int | None = _setting(
+        30 * 86400, _limit, _WHOLE, "segments older than this are removed"
+    )
+    gpu_hour_cost: float | None = _setting(
+        None, _cost, "a number of 0 or more", "price of one GPU for an hour; none: no costs shown"
+    )
+    currency: str = _setting(
+        "USD", _currency, "three capital letters (ISO 4217)", "currency of gpu_hour_cost"
+    )
+    state_directory: Path = field(
+        default_factory=lambda: state_directory(os.environ),
+        metadata=_meaning(_directory, "an absolute path", "recordings, calibrations and baselines"),
+    )
+    runtime_directory: Path = field(
+        default_factory=lambda: runtime_directory(os.environ),
+        metadata=_meaning(
+            _directory, "an absolute path", "where a live recording announces itself"
+        ),
+    )
+    watched_pids: Callable[[], Iterable[int]] = _no_pids
+
+
+def configurable() -> Mapping[str, Mapping[str, Any]]:
+    """Return key -> default, parse, allowed and meaning, in the order of the documentation."""
+    return {
+        each.name: {"default": None if each.default is MISSING else each.default, **each.metadata}
+        for each in fields(Settings)
+        if each.metadata
+    }
+
+
+def load(
+    command_line: Mapping[str, object] | None = None,
+    *,
+    environment: Mapping[str, str] | None = None,
+    machine_file: Path = MACHINE_FILE,
+) -> Settings:
+    """Return the settings in force. Values of None in ``command_line`` count as not given.
+
+    Raises ConfigurationError on an unknown key or a value that cannot be used.
+    """
+    environment = os.environ if environment is None else environment
+    values: dict[str, Any] = {
+        "state_directory": state_directory(environment),
+        "runtime_directory": runtime_directory(environment),
+    }
+    values |= _from_file(machine_file)
+    values |= _from_file(user_file(environment))
+    values |= _from_environment(environment)
+    for key, value in (command_line or {}).items():
+        if value is not None:
+            values[key] = _parse(key, value, f"--{key.replace('_', '-')}")
+    return Settings(**values)
+
+
+def user_file(environment: Mapping[str, str]) -> Path:
+    """Return where the user's own configuration file belongs."""
+    base = environment.get("XDG_CONFIG_HOME")
+    return (Path(base) if base else _home(environment) / ".config") / "gnomon/config.toml"
+
+
+def state_directory(environment: Mapping[str, str]) -> Path:
+    """Return the directory of what outlives a run: /var/lib/gnomon for root."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/gnomon")
+    base = environment.get("XDG_STATE_HOME")
+    return (Path(base) if base else _home(environment) / ".local/state") / "gnomon"
+
+
+def runtime_directory(environment: Mapping[str, str]) -> Path:
+    """Return the directory of sockets and the like: /run/gnomon for root."""
+    if os.geteuid() == 0:
+        return Path("/run/gnomon")
+    base = environment.get("XDG_RUNTIME_DIR")
+    return Path(base) / "gnomon" if base else state_directory(environment) / "run"
+
+
+def _home(environment: Mapping[str, str]) -> Path:
+    home = environment.get("HOME")
+    return Path(home) if home else Path("~").expanduser()
+
+
+def _from_file(path: Path) -> dict[str, object]:
+    try:
+        with path.open("rb") as file:
+            values = tomllib.load(file)
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} is not valid TOML: {error}") from error
+    return {key: _parse(key, value, str(path)) for key, value in values.items()}
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, object]:
+    """Read ``GNOMON_*``. Unknown ones pass, unless they look like a mistyped setting.
+
+    Kubernetes puts GNOMON_SERVICE_HOST and its like into every pod beside a service of that name.
+    """
+    known = {ENVIRONMENT_PREFIX + key.upper(): key for key in configurable()}
+    values = {}
+    for variable, value in environment.items():
+        if variable in known:
+            values[known[variable]] = _parse(known[variable], value, f"environment, {variable}")
+        elif variable.startswith(ENVIRONMENT_PREFIX):
+            near = difflib.get_close_matches(variable, known, n=1, cutoff=0.85)
+            if near:
+                raise ConfigurationError(
+                    f"environment: {variable} is not a setting; did you mean {near[0]}?"
+                )
+    return values
+
+
+def _parse(key: str, value: object, where: str) -> object:
+    known = configurable()
+    if key not in known:
+        near = difflib.get_close_matches(key, known, n=1)
+        guess = f"did you mean {near[0]!r}? " if near else ""
+        raise ConfigurationError(
+            f"{where}: unknown key {key!r}; {guess}allowed keys: {', '.join(known)}"
+        )
+    try:
+        return known[key]["parse"](value)
+    except ValueError:
+        allowed = known[key]["allowed"]
+        raise ConfigurationError(f"{where}: {key} must be {allowed}, not {value!r}") from None
