@@ -25,9 +25,9 @@ COMPUTE_TITLE = "Where 100 % of the compute peak went"
 MEMORY_TITLE = "Where 100 % of the DRAM bandwidth went"
 
 
-def console(file: TextIO | None = None) -> Console:
+def console(file: TextIO | None = None, *, stderr: bool = False) -> Console:
     """Return a console of at most 100 columns, so that text stays readable on wide screens."""
-    made = Console(file=file, highlight=False, emoji=False, markup=False)
+    made = Console(file=file, stderr=stderr, highlight=False, emoji=False, markup=False)
     if not made.is_terminal:
         made.width = WIDTH
     made.width = min(made.width, 100)

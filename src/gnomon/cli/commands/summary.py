@@ -1,0 +1,60 @@
+"""``gnomon summary``: what a recording says of each GPU, the verdict first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gnomon._errors import CommandError
+from gnomon.cli import base, opening
+from gnomon.cli.quantities import Moment
+
+
+@click.command(
+    "summary",
+    cls=base.Command,
+    examples=[
+        ("gnomon summary run1", "every GPU over the whole recording"),
+        ("gnomon summary run1 --by phase", "one entry for each phase that `gnomon mark` named"),
+        ("gnomon summary run1 --from -5m --by 1m", "the last five minutes, minute by minute"),
+        ("gnomon summary run1 --json | jq '.gpus[].compute_sol_pct'", "numbers for a program"),
+    ],
+)
+@click.argument("directory", metavar="DIR", type=base.RECORDING_DIRECTORY)
+@base.range_options
+@base.by_option
+@click.option("--gpu", metavar="UUID|INDEX", help="One GPU only.")
+@base.json_option()
+def command(
+    *,
+    directory: Path,
+    since: Moment | None,
+    until: Moment | None,
+    by: str | int | None,
+    gpu: str | None,
+    as_json: bool,
+) -> None:
+    """Say how close the GPUs ran to their peak, and where the rest went."""
+    from gnomon.analysis.summary import summarize  # noqa: PLC0415  numpy, pyarrow
+    from gnomon.cli import rendering  # noqa: PLC0415
+
+    recording = opening.open_recording(directory)
+    bounds = opening.bounds_of(recording, directory)
+    from_ns, to_ns = opening.resolve_range(bounds, since, until)
+    meta = recording.meta()
+    every = summarize(recording, from_ns=from_ns, to_ns=to_ns, by=by)  # type: ignore[arg-type]
+    summaries = opening.only_gpu(every, gpu, meta)
+    rendering.print_skipped(recording.skipped(), rendering.console(stderr=True))
+    if as_json:
+        base.print_json(rendering.json_document(summaries))
+        return
+    if not summaries:
+        raise CommandError(_why_nothing(directory, by))
+    rendering.print_summaries(summaries, meta, rendering.console(), split=by is not None)
+
+
+def _why_nothing(directory: Path, by: str | int | None) -> str:
+    if by == "phase":
+        return f"{directory}: no phases are recorded; `gnomon mark NAME` names one while recording"
+    return f"{directory}: no GPU was recorded; `gnomon doctor` says what keeps it from being"
