@@ -1,0 +1,92 @@
+"""What the documents say of the program is true of the program."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from gnomon.analysis.summary_types import ComputeLedger, GpuSummary, MemoryLedger
+from gnomon.cli.commands import SHORT_HELP
+from gnomon.enums import BoundBy, ClockSource, Pipe
+
+ROOT = Path(__file__).parent.parent
+PAGES = ("*.md", "docs/**/*.md", "benchmarks/**/*.md")
+DOCUMENTS = sorted(path for pattern in PAGES for path in ROOT.glob(pattern))
+README = (ROOT / "README.md").read_text()
+
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
+FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+# A command line of ours: at the start of a line of a code block, or of an inline code span.
+INVOCATION = re.compile(r"(?:^(?:\$ )?|`)(?:\.venv/bin/)?gnomon ([a-z][a-z-]*)", re.MULTILINE)
+REPOSITORY_PATH = re.compile(
+    r"`((?:src|tests|docs|dev|benchmarks|native|lab|news|\.ci)/[^`\s<>*{}A-Z]*)`"
+)
+
+
+def anchor(heading: str) -> str:
+    """The anchor that GitHub gives a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_leads_somewhere(document):
+    text = FENCED.sub("", document.read_text())
+
+    for target in LINK.findall(text):
+        if target.startswith(("http://", "https://")):
+            continue
+        name, _, fragment = target.partition("#")
+        aim = (document.parent / name).resolve() if name else document
+        assert aim.exists(), f"{document.name} links to {target}"
+        if fragment and aim.suffix == ".md":
+            headings = {anchor(one) for one in HEADING.findall(FENCED.sub("", aim.read_text()))}
+            assert fragment in headings, f"{document.name} links to {target}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_command_and_path_named_exists(document):
+    text = document.read_text()
+
+    assert set(INVOCATION.findall(text)) <= set(SHORT_HELP)
+    for path in REPOSITORY_PATH.findall(text):
+        assert (ROOT / path).exists(), f"{document.name} names {path}"
+
+
+def test_readme_is_short_and_names_every_command():
+    assert len(README.splitlines()) <= 300
+    assert set(SHORT_HELP) - {"completion"} <= set(INVOCATION.findall(README))
+
+
+def test_json_page_has_every_field_and_no_other():
+    page = (ROOT / "docs" / "json.md").read_text()
+    first_cells = re.findall(r"^\| (`.+?) \|", page, re.MULTILINE)
+    described = {name for cell in first_cells for name in re.findall(r"`(\w+)`", cell)}
+
+    assert described == {field.name for field in fields(GpuSummary)}
+
+
+def test_json_page_names_every_word_of_the_closed_sets():
+    page = (ROOT / "docs" / "json.md").read_text()
+    terms = [field.name for ledger in (ComputeLedger, MemoryLedger) for field in fields(ledger)]
+
+    for word in (*terms, *BoundBy, *Pipe, *ClockSource):
+        assert f"`{word}`" in page
+
+
+def test_ledger_page_explains_every_term():
+    page = (ROOT / "docs" / "ledger.md").read_text()
+    compute, memory = page.split("## Memory side")
+
+    for field in fields(ComputeLedger):
+        assert f"| `{field.name.removesuffix('_pct')}` |" in compute
+    for field in fields(MemoryLedger):
+        assert f"| `{field.name.removesuffix('_pct')}` |" in memory
+
+
+def test_news_fragments_are_ones_that_towncrier_reads():
+    name = re.compile(r"(\d+|\+[\w-]+)\.(feature|bugfix|doc|removal|misc)\.md")
+    fragments = [path.name for path in (ROOT / "news").iterdir() if path.name != ".gitignore"]
+
+    assert [one for one in fragments if not name.fullmatch(one)] == []
