@@ -69,7 +69,13 @@ def _os_name(etc: Path) -> str:
 
 
 def _cpu_model(proc: Path) -> str | None:
-    for line in _text(proc / "cpuinfo").splitlines():
+    try:
+        with (proc / "cpuinfo").open(errors="replace") as file:
+            # The first CPU is enough: with hundreds of them the whole file takes long to make.
+            first_lines = [file.readline() for _ in range(40)]
+    except OSError:
+        first_lines = []
+    for line in first_lines:
         key, _, value = line.partition(":")
         if key.strip() == "model name":
             return value.strip()

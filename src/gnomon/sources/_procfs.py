@@ -36,9 +36,10 @@ class Stat:
 
 @dataclass(frozen=True, slots=True)
 class TaskStat:
-    """/proc/PID/stat or /proc/PID/task/TID/stat; times in clock ticks."""
+    """/proc/PID/stat or /proc/PID/task/TID/stat; times in clock ticks; state Z is a zombie."""
 
     name: str
+    state: str
     cpu_ticks: int
     threads: int
     start_ticks: int
@@ -142,6 +143,7 @@ def parse_task_stat(text: str) -> TaskStat:
         raise ValueError(f"unexpected stat line: {text[:80]!r}")
     return TaskStat(
         name=name,
+        state=fields[0],
         cpu_ticks=int(fields[11]) + int(fields[12]),
         threads=int(fields[17]),
         start_ticks=int(fields[19]),
