@@ -54,8 +54,8 @@ def nvlink_bytes_per_s(
 ) -> float | None:
     """Return what all NVLinks together carry in one direction.
 
-    That is the links that are up times the rate of one; the datasheet's total where the device
-    does not tell how many are up. None for MIG devices, which have no NVLink, and without links.
+    That is the links the device has times the rate of one; the datasheet's total where the device
+    does not tell how many it has. None for MIG devices, which have no NVLink, and without links.
     """
     if is_mig(name_of(facts)):
         return None

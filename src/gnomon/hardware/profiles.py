@@ -113,5 +113,5 @@ def _notes(
             "FLOP peaks are scaled to the device's"
         )
     if facts.get("nvlink_count") == 0 and spec.nvlink_bytes_per_s:
-        notes.append("no NVLink of this GPU is up")
+        notes.append("this GPU has no NVLink here, other boards of its kind have")
     return tuple(notes)
