@@ -40,7 +40,7 @@ def facts(state_directory: Path, root: Path = Path("/")) -> list[Fact]:
         Fact("gnomon", f"{__version__}, Python {platform.python_version()}"),
         Fact("kernel", f"{platform.system()} {platform.release()} {platform.machine()}"),
     ]
-    for check in (_driver, _cuda, _profiling_policy, _devices, _privileges, _cgroup, _pressure):
+    for check in (_driver, _profiling_policy, _devices, _privileges, _cgroup, _pressure):
         found.extend(check(root))
     found.append(_disk(state_directory))
     return found
@@ -66,28 +66,6 @@ def _driver(root: Path) -> Iterator[Fact]:
         return
     version = re.search(r"\b\d{3,}\.\d+(?:\.\d+)?\b", text)
     yield Fact("NVIDIA driver", version[0] if version else text.splitlines()[0])
-
-
-def _cuda(_root: Path) -> Iterator[Fact]:
-    version = _cuda_version()
-    if version is not None:
-        yield Fact("CUDA of the driver", f"{version // 1000}.{version % 1000 // 10}")
-
-
-def _cuda_version() -> int | None:
-    """Return CUDA's version as NVML gives it (12040 is 12.4), or None where there is no NVML."""
-    import pynvml  # noqa: PLC0415  only doctor pays for it
-
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return None
-    try:
-        return int(pynvml.nvmlSystemGetCudaDriverVersion_v2())
-    except pynvml.NVMLError:
-        return None
-    finally:
-        pynvml.nvmlShutdown()
 
 
 def _profiling_policy(root: Path) -> Iterator[Fact]:

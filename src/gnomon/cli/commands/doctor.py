@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from gnomon.cli.base import Command, json_option, print_json
 from gnomon.sources.base import Capability, Missing
 
-GPU_SOURCES = ("nvml", "gpm", "pm")
+if TYPE_CHECKING:
+    from gnomon.cli.checkup import Checkup
+
+NAME_WIDTH = 20
+HANG = " " * (NAME_WIDTH + 6)
 
 
 @click.command(
@@ -28,65 +31,55 @@ GPU_SOURCES = ("nvml", "gpm", "pm")
 @click.pass_context
 def command(ctx: click.Context, *, as_json: bool, strict: bool) -> None:
     """Say what can be measured here, what not, and what to do about it."""
-    from gnomon import configuration  # noqa: PLC0415
-    from gnomon.cli import environment, source_loading  # noqa: PLC0415
+    from gnomon.cli import checkup  # noqa: PLC0415  only doctor pays for it
 
-    settings = configuration.load()
-    sources, broken = source_loading.create_sources(settings)
-    capabilities = source_loading.check_all(sources) | broken
-    facts = environment.facts(settings.state_directory)
+    found = checkup.examine()
     if as_json:
-        print_json(_document(capabilities, facts))
+        print_json({"schema": 1} | found.to_json())
     else:
-        _print_text(capabilities, facts)
-    complete = all(each.ready and not each.missing for each in capabilities.values())
-    if strict and not (complete and all(fact.ok for fact in facts)):
+        _print_text(found)
+    if strict and not found.complete:
         ctx.exit(1)
 
 
-def _document(capabilities: Mapping[str, Capability], facts: Sequence[Any]) -> dict[str, Any]:
-    return {
-        "schema": 1,
-        "sources": {name: asdict(capability) for name, capability in capabilities.items()},
-        "environment": [fact.to_json() for fact in facts],
-    }
-
-
-def _print_text(capabilities: Mapping[str, Capability], facts: Sequence[Any]) -> None:
-    click.secho("Sources", bold=True)
-    for name, capability in capabilities.items():
-        _print_source(name, capability)
-    click.echo()
-    click.secho("This machine", bold=True)
-    for fact in facts:
+def _print_text(found: Checkup) -> None:
+    click.secho("GPUs", bold=True)
+    for gpu in found.gpus:
+        _print_line(gpu.ok, gpu.name, gpu.value, gpu.remedy)
+    if not found.gpus:
+        click.echo("  none can be measured here; `gnomon demo` shows what it looks like with one")
+    click.secho("\nSources", bold=True)
+    for name, capability in found.capabilities.items():
+        _print_source(name, capability, len(found.gpus))
+    click.secho("\nThis machine", bold=True)
+    for fact in found.facts:
         _print_line(fact.ok, fact.name, fact.value, fact.remedy)
-    if not any(capabilities[name].ready for name in ("nvml", "gpm", "pm") if name in capabilities):
-        click.echo(
-            "\nNo GPU can be measured here. `gnomon demo` shows what it looks like with one."
-        )
 
 
-def _print_source(name: str, capability: Capability) -> None:
+def _print_source(name: str, capability: Capability, gpus: int) -> None:
     if not capability.ready:
         _print_line(False, name, capability.reason, capability.remedy)
         return
-    missing = f"ready, without {len(capability.missing)} metrics" if capability.missing else "ready"
-    _print_line(True, name, missing)
-    for (reason, remedy), metrics in _by_reason(capability.missing).items():
-        _print_line(False, "", f"{', '.join(metrics)}: {reason}", remedy)
+    _print_line(True, name, "ready, without:" if capability.missing else "ready")
+    for (reason, remedy, uuids), metrics in _by_reason(capability.missing).items():
+        where = f" (on {', '.join(sorted(uuids))})" if 0 < len(uuids) < gpus else ""
+        _print_line(False, "", f"{', '.join(metrics)}{where}: {reason}", remedy)
 
 
-def _by_reason(missing: Sequence[Missing]) -> dict[tuple[str, str], list[str]]:
-    grouped: dict[tuple[str, str], list[str]] = {}
+def _by_reason(missing: Sequence[Missing]) -> dict[tuple[str, str, frozenset[str]], list[str]]:
+    """Group metrics that are missing for the same reason on the same GPUs."""
+    where: dict[tuple[str, str, str], set[str]] = {}
     for each in missing:
-        metrics = grouped.setdefault((each.reason, each.remedy), [])
-        if each.metric not in metrics:
-            metrics.append(each.metric)
+        uuids = where.setdefault((each.metric, each.reason, each.remedy), set())
+        uuids |= {each.gpu_uuid} if each.gpu_uuid else set()
+    grouped: dict[tuple[str, str, frozenset[str]], list[str]] = {}
+    for (metric, reason, remedy), uuids in where.items():
+        grouped.setdefault((reason, remedy, frozenset(uuids)), []).append(metric)
     return grouped
 
 
 def _print_line(ok: bool, name: str, value: str, remedy: str = "") -> None:  # noqa: FBT001
     mark = click.style("ok ", fg="green") if ok else click.style("no ", fg="yellow")
-    click.echo(click.wrap_text(f"{name:<20}{value}", 80, f"  {mark} ", " " * 26))
+    click.echo(click.wrap_text(f"{name:<{NAME_WIDTH}}{value}", 80, f"  {mark} ", HANG))
     if remedy:
-        click.echo(click.wrap_text(f"try: {remedy}", 80, " " * 26, " " * 31))
+        click.echo(click.wrap_text(f"try: {remedy}", 80, HANG, HANG + " " * 5))

@@ -36,12 +36,13 @@ def command(
     as_json: bool,
 ) -> None:
     """Say how close the GPUs ran to their peak, and where the rest went."""
-    from gnomon.analysis.summary import summarize  # noqa: PLC0415  numpy, pyarrow
-    from gnomon.cli import rendering  # noqa: PLC0415
-
     recording = opening.open_recording(directory)
     bounds = opening.bounds_of(recording, directory)
     from_ns, to_ns = opening.resolve_range(bounds, since, until)
+
+    from gnomon.analysis.summary import summarize  # noqa: PLC0415  numpy
+    from gnomon.cli import rendering  # noqa: PLC0415  rich
+
     meta = recording.meta()
     every = summarize(recording, from_ns=from_ns, to_ns=to_ns, by=by)  # type: ignore[arg-type]
     summaries = opening.only_gpu(every, gpu, meta)

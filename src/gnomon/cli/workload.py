@@ -1,0 +1,92 @@
+"""A program run under ours: started, waited for, its exit status passed on as a shell would."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from threading import Event
+from types import FrameType
+
+from gnomon._errors import CommandError
+
+# A shell's words for a command that is not there, or is no program, or was ended by a signal.
+EXIT_NOT_FOUND = 127
+EXIT_NOT_EXECUTABLE = 126
+EXIT_SIGNAL_BASE = 128
+
+
+class Workload:
+    """A child process. It shares our terminal and our process group: Ctrl-C reaches it too."""
+
+    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+        """Start it. Raises CommandError (status 126 or 127) where that cannot be done."""
+        try:
+            self._process = subprocess.Popen(arguments, env=os.environ | environment)
+        except FileNotFoundError:
+            raise CommandError(f"{arguments[0]}: no such command", EXIT_NOT_FOUND) from None
+        except OSError as error:
+            raise CommandError(f"{arguments[0]}: {error.strerror}", EXIT_NOT_EXECUTABLE) from None
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def exit_status(self) -> int | None:
+        """Return the status as a shell gives it, None while the process runs."""
+        return _shell_status(self._process.poll())
+
+    def wait(self, timeout_s: float | None = None) -> int | None:
+        """Wait for its end, or a while; the status as of ``exit_status``."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout_s)
+        return self.exit_status()
+
+    def terminate(self) -> None:
+        """Ask it to end (SIGTERM); nothing happens where it already has."""
+        self._process.terminate()
+
+
+def _shell_status(returncode: int | None) -> int | None:
+    if returncode is None or returncode >= 0:
+        return returncode
+    return EXIT_SIGNAL_BASE - returncode
+
+
+class StopRequest:
+    """Whether SIGINT or SIGTERM has come, and which; ``wait`` ends early when one does."""
+
+    def __init__(self) -> None:
+        self._event = Event()
+        self.signal: int | None = None
+
+    def wait(self, timeout_s: float) -> bool:
+        return self._event.wait(timeout_s)
+
+    def handle(self, number: int, _frame: FrameType | None) -> None:
+        self.signal = number
+        self._event.set()
+
+
+@contextlib.contextmanager
+def stop_on_signals() -> Iterator[StopRequest]:
+    """Turn SIGINT and SIGTERM into a request; a second one of a kind ends the program at once.
+
+    The former handlers are back in place afterwards.
+    """
+    request = StopRequest()
+    former = {}
+
+    def once(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        request.handle(number, frame)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        former[number] = signal.signal(number, once)
+    try:
+        yield request
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
