@@ -82,7 +82,10 @@ def _currency(value: object) -> str:
 def _directory(value: object) -> Path:
     if not isinstance(value, str | Path) or not str(value):
         raise ValueError
-    path = Path(value).expanduser()
+    try:
+        path = Path(value).expanduser()
+    except RuntimeError as error:  # "~nobody" of an unknown user
+        raise ValueError from error
     if not path.is_absolute():
         raise ValueError
     return path
