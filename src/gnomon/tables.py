@@ -354,10 +354,19 @@ HOST_SAMPLES = Table(
         _bytes("memory_used_bytes", "memory that is not available", "/proc/meminfo"),
         _bytes("memory_total_bytes", "memory there is", "/proc/meminfo"),
         _bytes("swap_used_bytes", "swap in use", "/proc/meminfo"),
-        _rate("disk_read_bytes_per_s", "read from block devices", "/proc/diskstats"),
-        _rate("disk_write_bytes_per_s", "written to block devices", "/proc/diskstats"),
-        _rate("network_rx_bytes_per_s", "received, loopback left out", "/proc/net/dev"),
-        _rate("network_tx_bytes_per_s", "sent, loopback left out", "/proc/net/dev"),
+        _rate(
+            "disk_read_bytes_per_s",
+            "read from disks, of partitions and stacked devices only the disk below",
+            "/proc/diskstats",
+        ),
+        _rate("disk_write_bytes_per_s", "written to disks, as above", "/proc/diskstats"),
+        _rate(
+            "network_rx_bytes_per_s",
+            "received by network cards; by all interfaces but the "
+            "loopback where there is no card (a container)",
+            "/proc/net/dev",
+        ),
+        _rate("network_tx_bytes_per_s", "sent, as above", "/proc/net/dev"),
         Column("context_switches_per_s", "float64", "1/s", "context switches", "/proc/stat"),
         _ns("reading_cost_ns", "CPU time this reading took", "clock_gettime(THREAD_CPUTIME_ID)"),
     ),
@@ -374,7 +383,11 @@ PROCESS_SAMPLES = Table(
         Column("threads", "int32", "count", "threads", "/proc/PID/stat"),
         Column("busiest_tid", "int32", "", "the thread that used most CPU", "/proc/PID/task"),
         _text("busiest_thread_name", "its name", "/proc/PID/task/TID/comm"),
-        _pct("busiest_thread_cpu_pct", "its CPU, of one core", "/proc/PID/task/TID/stat"),
+        _pct(
+            "busiest_thread_cpu_pct",
+            "its CPU, of one core",
+            "/proc/PID/task/TID/schedstat, stat where the kernel keeps no scheduler statistics",
+        ),
         _pct(
             "busiest_thread_run_queue_pct",
             "share of the interval it waited for a CPU",

@@ -122,8 +122,8 @@ def disagreements(spec: GpuSpec, sm_count: int | None = None) -> tuple[str, ...]
         clock_mhz = reference[one.pipe]
         if _off(one, clock_mhz) > AGREEMENT_PCT:
             notes.append(
-                f"the {one.dtype} peak holds at {one.clock_mhz:.0f} MHz, the other figures of "
-                f"the {one.pipe} pipe at {clock_mhz:.0f} MHz"
+                f"the {one.dtype} peak holds at {one.clock_mhz:.0f} MHz, the figure that sets the "
+                f"{one.pipe} pipe's clock at {clock_mhz:.0f} MHz"
             )
     boost_mhz = spec.boost_clock_mhz
     for pipe, clock_mhz in reference.items():
