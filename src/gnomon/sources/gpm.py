@@ -19,6 +19,7 @@ from gnomon.sources import _nvml_errors as errors
 from gnomon.sources import _nvml_session
 from gnomon.sources._availability import Availability
 from gnomon.sources._gpm_sampler import CycleClock, Sampler
+from gnomon.sources._nvml_counters import raw_ns
 from gnomon.sources._nvml_facts import gpu_facts
 from gnomon.sources._nvml_gpus import Gpu, list_gpus, list_mig
 from gnomon.sources._nvml_metrics import CLOCK_MEMORY, CLOCK_SM, checked
@@ -142,7 +143,7 @@ class GpmSource:
         cpu_ns = time.thread_time_ns()
         started_ns = target.sampler.sampled_ns
         assert started_ns is not None  # the first sample was taken when the target was made
-        if time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW) - started_ns < SHORTEST_WINDOW_NS:
+        if raw_ns() - started_ns < SHORTEST_WINDOW_NS:
             return
         try:
             now_ns = target.sampler.sample()
@@ -228,7 +229,7 @@ class GpmSource:
 
     def _relist_mig(self) -> None:
         """Follow GPU instances that are made and destroyed while we read."""
-        now_ns = time.monotonic_ns()
+        now_ns = raw_ns()
         if now_ns - self._listed_ns < MIG_PERIOD_NS:
             return
         self._listed_ns = now_ns

@@ -4,31 +4,15 @@
  * with NOT_SUPPORTED, as a GPU without the feature would. -DWITHOUT_GPM leaves the GPM entry
  * points out, and those that came with the drivers since, to be a driver of the 470 series.
  */
-#include "scenario.h"
+#include "standin.h"
 
-#include <pthread.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
-enum {
-    OK = 0, UNINITIALIZED = 1, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6,
-    INSUFFICIENT_SIZE = 7, TIMEOUT = 10, UNKNOWN = 999
-};
-#define MAX_LISTED 64
-
-typedef int result;
-typedef struct handle { struct target on; } *device;
-typedef unsigned long long u64;
-
-static struct handle handles[MAX_GPUS][MAX_MIG + 1];
-static const struct target SYSTEM = { -1, NOT_MIG };
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+struct handle handles[MAX_GPUS][MAX_MIG + 1];
+pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int users, epoch_at_init;
 
-static result begin_at(struct target on, const char *function, int needs_init)
+result begin_at(struct target on, const char *function, int needs_init)
 {
     pthread_mutex_lock(&lock);
     result code = scenario_refresh() == 0 ? OK : UNKNOWN;
@@ -45,7 +29,7 @@ static result begin_at(struct target on, const char *function, int needs_init)
     return code;
 }
 
-static result begin(device d, const char *function)
+result begin(device d, const char *function)
 {
     if (!d)
         return INVALID_ARGUMENT;
@@ -62,7 +46,7 @@ static int number_of(struct target on, const char *function, const char *part, l
     return missing;
 }
 
-static result part(device d, const char *function, const char *name, unsigned *out)
+result part(device d, const char *function, const char *name, unsigned *out)
 {
     long double value;
     if (number_of(d->on, function, name, &value) != 0)
@@ -71,7 +55,7 @@ static result part(device d, const char *function, const char *name, unsigned *o
     return OK;
 }
 
-static result part64(device d, const char *function, const char *name, u64 *out)
+result part64(device d, const char *function, const char *name, u64 *out)
 {
     long double value;
     if (number_of(d->on, function, name, &value) != 0)
@@ -89,8 +73,6 @@ static result words(struct target on, const char *function, char *out, unsigned 
     pthread_mutex_unlock(&lock);
     return text ? OK : NOT_SUPPORTED;
 }
-
-#define TRY(expression) do { result code_ = (expression); if (code_ != OK) return code_; } while (0)
 
 /* --- library ------------------------------------------------------------------------------- */
 
@@ -342,181 +324,3 @@ result nvmlDeviceGetFieldValues(device d, int count, struct field *fields)
     }
     return OK;
 }
-
-/* --- processes ----------------------------------------------------------------------------- */
-
-struct process_info { unsigned pid; u64 used_bytes; unsigned gpu_instance, compute_instance; };
-
-static result list_processes(device d, const char *function, const char *kind, unsigned *count,
-                             struct process_info *out)
-{
-    TRY(begin(d, function));
-    const struct process *found[MAX_LISTED];
-    unsigned room = *count;
-    pthread_mutex_lock(&lock);
-    *count = (unsigned)scenario_processes(d->on, kind, found, MAX_LISTED);
-    for (unsigned i = 0; out && i < *count && i < room; i++)
-        out[i] = (struct process_info){ found[i]->pid, found[i]->bytes, ~0u, ~0u };
-    pthread_mutex_unlock(&lock);
-    return *count > room ? INSUFFICIENT_SIZE : OK;
-}
-
-#define PROCESSES(kind) \
-    result nvmlDeviceGet##kind##RunningProcesses_v3(device d, unsigned *count, struct process_info *out) \
-    { return list_processes(d, __func__, #kind, count, out); }
-PROCESSES(Compute)
-PROCESSES(Graphics)
-PROCESSES(MPSCompute)
-
-struct process_sample { unsigned pid; u64 timestamp_us; unsigned sm, mem, enc, dec; };
-
-result nvmlDeviceGetProcessUtilization(device d, struct process_sample *out, unsigned *count, u64 since)
-{
-    (void)since;
-    TRY(begin(d, __func__));
-    const struct sample *found[MAX_LISTED];
-    unsigned room = *count;
-    pthread_mutex_lock(&lock);
-    *count = (unsigned)scenario_samples(d->on, found, MAX_LISTED);
-    for (unsigned i = 0; out && i < *count && i < room; i++)
-        out[i] = (struct process_sample){ found[i]->pid, 1000 + i, found[i]->sm, found[i]->mem,
-                                          found[i]->enc, found[i]->dec };
-    pthread_mutex_unlock(&lock);
-    if (*count == 0)
-        return NOT_FOUND;
-    return out && *count <= room ? OK : INSUFFICIENT_SIZE;
-}
-
-#ifndef WITHOUT_GPM
-struct process_use { u64 timestamp_us; unsigned pid, sm, mem, enc, dec, jpg, ofa; };
-struct process_uses { unsigned version, count; u64 since_us; struct process_use *list; };
-
-result nvmlDeviceGetProcessesUtilizationInfo(device d, struct process_uses *info)
-{
-    TRY(begin(d, __func__));
-    const struct sample *found[MAX_LISTED];
-    unsigned room = info->count;
-    pthread_mutex_lock(&lock);
-    info->count = (unsigned)scenario_samples(d->on, found, MAX_LISTED);
-    for (unsigned i = 0; info->list && i < info->count && i < room; i++)
-        info->list[i] = (struct process_use){ 1000 + i, found[i]->pid, found[i]->sm, found[i]->mem,
-                                              found[i]->enc, found[i]->dec, 0, 0 };
-    pthread_mutex_unlock(&lock);
-    return info->count > room ? INSUFFICIENT_SIZE : OK;
-}
-#endif
-
-/* --- events -------------------------------------------------------------------------------- */
-
-struct event_data { device device; u64 type, data; unsigned gpu_instance, compute_instance; };
-
-result nvmlEventSetCreate(void **set)
-{
-    TRY(begin_at(SYSTEM, __func__, 1));
-    *set = malloc(1);
-    return OK;
-}
-
-result nvmlEventSetFree(void *set) { free(set); return OK; }
-
-result nvmlDeviceRegisterEvents(device d, u64 types, void *set)
-{
-    (void)types, (void)set;
-    return begin(d, __func__);
-}
-
-result nvmlEventSetWait_v2(void *set, struct event_data *out, unsigned timeout_ms)
-{
-    (void)set, (void)timeout_ms;
-    TRY(begin_at(SYSTEM, __func__, 1));
-    int gpu;
-    pthread_mutex_lock(&lock);
-    int none = scenario_event(&gpu, &out->type, &out->data);
-    pthread_mutex_unlock(&lock);
-    if (none)
-        return TIMEOUT;
-    out->device = &handles[gpu][0];
-    out->gpu_instance = out->compute_instance = ~0u;
-    return OK;
-}
-
-/* --- GPU performance monitoring ------------------------------------------------------------ */
-
-#ifndef WITHOUT_GPM
-struct gpm_sample { struct target on; unsigned long taken; };
-struct gpm_metric { unsigned id; int code; double value; const char *name, *long_name, *unit; };
-struct gpm_metrics { unsigned version, count; struct gpm_sample *first, *second; struct gpm_metric metrics[]; };
-static unsigned long samples_taken;
-static int samples_alive;
-
-result nvmlGpmQueryDeviceSupport(device d, unsigned out[2])
-{
-    TRY(begin(d, __func__));
-    out[1] = 0;
-    part(d, __func__, "", &out[1]);
-    return OK;
-}
-
-result nvmlGpmSampleAlloc(struct gpm_sample **out)
-{
-    TRY(begin_at(SYSTEM, __func__, 1));
-    *out = calloc(1, sizeof **out);
-    __atomic_add_fetch(&samples_alive, 1, __ATOMIC_SEQ_CST);
-    return OK;
-}
-
-result nvmlGpmSampleFree(struct gpm_sample *sample)
-{
-    __atomic_sub_fetch(&samples_alive, 1, __ATOMIC_SEQ_CST);
-    free(sample);
-    return OK;
-}
-
-/* For tests: how many buffers have not been freed. */
-int standin_gpm_samples_alive(void) { return samples_alive; }
-
-result nvmlGpmSampleGet(device d, struct gpm_sample *sample)
-{
-    TRY(begin(d, __func__));
-    sample->on = d->on;
-    sample->taken = __atomic_add_fetch(&samples_taken, 1, __ATOMIC_SEQ_CST);
-    return OK;
-}
-
-result nvmlGpmMigSampleGet(device d, unsigned gpu_instance, struct gpm_sample *sample)
-{
-    TRY(begin(d, __func__));
-    for (int mig = 0; mig < scenario_migs(d->on.gpu); mig++) {
-        unsigned id = 0;
-        device m = &handles[d->on.gpu][mig + 1];
-        if (part(m, "nvmlDeviceGetGpuInstanceId", "", &id) == OK && id == gpu_instance) {
-            sample->on = m->on;
-            sample->taken = __atomic_add_fetch(&samples_taken, 1, __ATOMIC_SEQ_CST);
-            return OK;
-        }
-    }
-    return INVALID_ARGUMENT;
-}
-
-result nvmlGpmMetricsGet(struct gpm_metrics *get)
-{
-    if (get->version != 1 || !get->first || !get->second || !get->first->taken ||
-        get->first->taken >= get->second->taken)
-        return INVALID_ARGUMENT;
-    struct handle of = { get->second->on };
-    TRY(begin(&of, __func__));
-    for (unsigned i = 0; i < get->count; i++) {
-        struct gpm_metric *metric = &get->metrics[i];
-        char name[32];
-        long double value = 0;
-        snprintf(name, sizeof name, "gpm.%u", metric->id);
-        pthread_mutex_lock(&lock);
-        metric->code = scenario_fail(of.on, name);
-        if (metric->code == OK && scenario_number(of.on, name, &value) != 0)
-            metric->code = INVALID_ARGUMENT; /* as driver 580 answers ids it does not know */
-        pthread_mutex_unlock(&lock);
-        metric->value = (double)value;
-    }
-    return OK;
-}
-#endif
