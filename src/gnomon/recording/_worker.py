@@ -1,0 +1,201 @@
+"""One source on one thread: checked, opened, read at its period, retried when it fails."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gnomon._errors import SourceError
+from gnomon.enums import EventKind, Severity, SourceState
+from gnomon.recording._health import SourceHealth, WorkerCounts
+from gnomon.sources.base import Batch, Capability, Description, Missing, Source
+
+FIRST_RETRY_S = 1.0
+LONGEST_RETRY_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerNotice:
+    """Something a user should hear of; becomes a row of ``events``."""
+
+    kind: EventKind
+    severity: Severity
+    message: str
+    ts_ns: int = field(default_factory=time.time_ns)
+
+
+class Worker:
+    """Runs a source; everything public may be called from another thread."""
+
+    def __init__(self, source: Source, queue_batches: int) -> None:
+        self.name = source.name
+        self.period_ns = source.period_ns
+        self.state = SourceState.UNAVAILABLE
+        self.reason = "it has not answered yet"
+        self.remedy = ""
+        self.description = Description()
+        self.counts = WorkerCounts()
+        self._source = source
+        self._checked: tuple[Missing, ...] = ()
+        self._batches: queue.Queue[Batch] = queue.Queue(queue_batches)
+        self._notices: queue.SimpleQueue[WorkerNotice] = queue.SimpleQueue()
+        self._stop = threading.Event()
+        self._reading_since_ns: int | None = None
+        self._table = ""
+        # A daemon: a source that never comes back must not keep the program from ending.
+        self._thread = threading.Thread(
+            target=self._run, name=f"gnomon-{source.name}", daemon=True
+        )
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def join(self, timeout_s: float) -> None:
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+
+    def take(self) -> Iterator[Batch]:
+        """Yield the batches that have come since the last call."""
+        while True:
+            try:
+                yield self._batches.get_nowait()
+            except queue.Empty:
+                return
+
+    def take_notices(self) -> Iterator[WorkerNotice]:
+        while not self._notices.empty():
+            yield self._notices.get_nowait()
+
+    def reading_for_ns(self) -> int:
+        """How long the reading under way has taken; 0 where none is."""
+        since_ns = self._reading_since_ns
+        return 0 if since_ns is None else time.monotonic_ns() - since_ns
+
+    def mark_stalled(self, reason: str) -> None:
+        self.state, self.reason = SourceState.STALLED, reason
+
+    def missing(self) -> Sequence[Missing]:
+        """What this source cannot measure: by its last description, else by its check."""
+        return self.description.missing or self._checked
+
+    def facts(self) -> dict[str, Any]:
+        """What ``meta`` says of this source."""
+        return {
+            "state": self.state.value,
+            "reason": self.reason,
+            "remedy": self.remedy,
+            "period_ns": self.period_ns,
+        }
+
+    def health(self) -> SourceHealth:
+        return SourceHealth(self.name, self.state, self.reason, self.period_ns, self.counts)
+
+    def _run(self) -> None:
+        capability = self._guarded_check()
+        self._checked = capability.missing
+        if not capability.ready:
+            self._become(SourceState.UNAVAILABLE, capability.reason, capability.remedy)
+            return
+        retry_s = FIRST_RETRY_S
+        while not self._stop.is_set():
+            try:
+                self._open()
+                retry_s = FIRST_RETRY_S
+                self._read_until_stopped()
+            except SourceError as error:
+                self._fail(error.reason, error.remedy)
+            except Exception as error:  # noqa: BLE001  one source must not take the rest along
+                self._fail(f"{type(error).__name__}: {error}", "please report this error")
+            finally:
+                self._close()
+            self._stop.wait(retry_s)
+            retry_s = min(2 * retry_s, LONGEST_RETRY_S)
+
+    def _guarded_check(self) -> Capability:
+        self._reading_since_ns = time.monotonic_ns()
+        try:
+            return self._source.check()
+        except Exception as error:  # noqa: BLE001  the protocol forbids it; the user is told
+            return Capability(ready=False, reason=f"its check failed: {error}")
+        finally:
+            self._reading_since_ns = None
+
+    def _open(self) -> None:
+        self._reading_since_ns = time.monotonic_ns()
+        try:
+            self._source.open()
+            self.description = self._source.describe()
+        finally:
+            self._reading_since_ns = None
+        recovered = self.state is SourceState.FAILED
+        self._become(SourceState.READY, "", "")
+        if recovered:
+            self._tell(EventKind.SOURCE_RECOVERED, Severity.INFO, f"{self.name} answers again")
+        for warning in self._source.warnings():
+            self._tell(EventKind.OBSERVER_EFFECT, Severity.WARNING, warning)
+
+    def _read_until_stopped(self) -> None:
+        next_ns = time.monotonic_ns() + self.period_ns
+        while not self._stop.wait(max(0, next_ns - time.monotonic_ns()) / 1e9):
+            self._read_once()
+            next_ns += self.period_ns
+            late_ns = time.monotonic_ns() - next_ns
+            if late_ns > 0:
+                missed = late_ns // self.period_ns + 1
+                self.counts.lost(self._table, missed, "missed_period")
+                next_ns += missed * self.period_ns
+
+    def _read_once(self) -> None:
+        cpu_ns = time.thread_time_ns()
+        started_ns = self._reading_since_ns = time.monotonic_ns()
+        try:
+            batches = self._source.read()
+        finally:
+            self._reading_since_ns = None
+            wall_ns = time.monotonic_ns() - started_ns
+            self.counts.read(wall_ns, time.thread_time_ns() - cpu_ns)
+        if self.state is SourceState.STALLED:
+            self._become(SourceState.READY, "", "")
+        for batch in batches:
+            self._table = self._table or batch.table
+            try:
+                self._batches.put_nowait(batch)
+            except queue.Full:
+                self.counts.lost(batch.table, len(batch.rows), "queue_full")
+        self._describe_again()
+        warning = self.counts.observer_effect(len(self.description.gpus))
+        if warning:
+            text = f"{self.name} at a period of {self.period_ns / 1e6:g} ms {warning}"
+            self._tell(EventKind.OBSERVER_EFFECT, Severity.INFO, text)
+
+    def _describe_again(self) -> None:
+        """Follow what changes rarely: GPUs that come and go, metrics that drop out."""
+        if self.counts.description_is_due():
+            self.description = self._source.describe()
+
+    def _fail(self, reason: str, remedy: str) -> None:
+        self.counts.failed()
+        if self.state is not SourceState.FAILED or self.reason != reason:
+            self._tell(EventKind.SOURCE_FAILED, Severity.WARNING, f"{self.name}: {reason}")
+        self._become(SourceState.FAILED, reason, remedy)
+
+    def _close(self) -> None:
+        try:
+            self._source.close()
+        except Exception as error:  # noqa: BLE001  it is over anyway, but it is told
+            text = f"{self.name} did not close cleanly: {error}"
+            self._tell(EventKind.SOURCE_FAILED, Severity.INFO, text)
+
+    def _become(self, state: SourceState, reason: str, remedy: str) -> None:
+        self.reason, self.remedy = reason, remedy
+        self.state = state
+
+    def _tell(self, kind: EventKind, severity: Severity, message: str) -> None:
+        self._notices.put(WorkerNotice(kind, severity, message))

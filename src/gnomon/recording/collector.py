@@ -1,0 +1,234 @@
+"""From sources to sinks: a thread a source, one thread that writes, and a watch on both.
+
+A source that blocks, fails or is slow holds up nobody: each has its own thread
+(``_worker.Worker``) and its own bounded queue. The writing thread empties all queues once a
+tick, turns rows into Arrow batches and hands them to every sink (a recording, a memory window).
+It also keeps the books on the observer itself: ``source_health``, ``losses``, ``clock_sync``,
+and an event for whatever a user should know.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, Self
+
+from gnomon import __version__, tables
+from gnomon._errors import GnomonError
+from gnomon.enums import EventKind, Severity, SourceState
+from gnomon.recording import _health
+from gnomon.recording._worker import Worker, WorkerNotice
+from gnomon.recording.base import Meta, Unavailable
+from gnomon.sources.base import Source
+
+SECOND_NS = 1_000_000_000
+# A reading that takes longer than this, and than three periods, is stalled.
+STALL_NS = 2 * SECOND_NS
+STALL_PERIODS = 3
+
+Row = Mapping[str, object]
+
+
+class Sink(Protocol):
+    """Where batches go. None of the three may block for long; a GnomonError is survived."""
+
+    def append(self, table: str, batch: Any) -> None: ...
+
+    def flush(self) -> None: ...
+
+    def update_meta(self, meta: Meta) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class CollectorSettings:
+    """``tick_s``: how often queues are emptied into the sinks, and sinks flushed."""
+
+    tick_s: float = 1.0
+    queue_batches: int = 256
+    close_timeout_s: float = 2.0
+
+
+class Collector:
+    """Runs sources into sinks between ``start`` and ``close``; a context manager."""
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        sinks: Sequence[Sink],
+        settings: CollectorSettings | None = None,
+        unavailable: Sequence[Unavailable] = (),
+    ) -> None:
+        """``unavailable``: what is known to be missing before any source was asked."""
+        self._settings = settings or CollectorSettings()
+        self._sinks = list(sinks)
+        self._workers = [Worker(source, self._settings.queue_batches) for source in sources]
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="gnomon-writer", daemon=True)
+        self._known_missing = tuple(unavailable)
+        self._meta = Meta(tables.SCHEMA_VERSION, versions={"gnomon": __version__})
+        self._books = _health.Books()
+        self._stalled: set[str] = set()
+        self._broken_sinks: set[int] = set()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Start all threads; returns at once, whatever the sources do."""
+        for worker in self._workers:
+            worker.start()
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop, keep what has been read, and return within ``close_timeout_s`` and a tick.
+
+        A source that blocks is left behind: its thread ends with the process.
+        """
+        for worker in self._workers:
+            worker.stop()
+        deadline_s = time.monotonic() + self._settings.close_timeout_s
+        for worker in self._workers:
+            worker.join(max(0.0, deadline_s - time.monotonic()))
+        self._stop.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def meta(self) -> Meta:
+        """Return what is known of the machine and of what cannot be measured on it."""
+        return self._meta
+
+    def health(self) -> list[_health.SourceHealth]:
+        """Return how each source is doing now."""
+        return [worker.health() for worker in self._workers]
+
+    def _run(self) -> None:
+        next_s = time.monotonic()
+        self._write({"events": [_event(EventKind.RECORDING_STARTED, "recording started")]})
+        while True:
+            stopping = self._stop.is_set()
+            rows = self._drain()
+            if self._books.second_has_passed() or stopping:
+                for table, more in self._books.rows(self._workers).items():
+                    rows.setdefault(table, []).extend(more)
+            if stopping:
+                ended = _event(EventKind.RECORDING_STOPPED, "recording stopped")
+                rows.setdefault("events", []).append(ended)
+            self._publish_meta()
+            self._write(rows)
+            if stopping:
+                return
+            next_s = max(next_s + self._settings.tick_s, time.monotonic())
+            self._stop.wait(next_s - time.monotonic())
+
+    def _drain(self) -> dict[str, list[Row]]:
+        rows: dict[str, list[Row]] = {}
+        for worker in self._workers:
+            for batch in worker.take():
+                rows.setdefault(batch.table, []).extend(batch.rows)
+            notices = [*worker.take_notices(), *self._watch(worker)]
+            events = [_event_of(worker.name, notice) for notice in notices]
+            if events:
+                rows.setdefault("events", []).extend(events)
+        return rows
+
+    def _watch(self, worker: Worker) -> list[WorkerNotice]:
+        """Tell of a source whose reading has begun to take too long, and of its return."""
+        limit_ns = max(STALL_NS, STALL_PERIODS * worker.period_ns)
+        reading_ns = worker.reading_for_ns()
+        name = worker.name
+        if reading_ns > limit_ns and name not in self._stalled:
+            self._stalled.add(name)
+            worker.mark_stalled(f"a reading has been under way for {reading_ns / 1e9:.1f} s")
+            text = f"{name} has not answered for {reading_ns / 1e9:.1f} s; the others go on"
+            return [WorkerNotice(EventKind.SOURCE_STALLED, Severity.WARNING, text)]
+        if name in self._stalled and reading_ns <= limit_ns:
+            self._stalled.discard(name)
+            text = f"{name} answers again"
+            return [WorkerNotice(EventKind.SOURCE_RECOVERED, Severity.INFO, text)]
+        return []
+
+    def _publish_meta(self) -> None:
+        meta = replace(
+            self._meta,
+            host={k: v for worker in self._workers for k, v in worker.description.host.items()},
+            gpus=_merge_gpus(self._workers),
+            sources={worker.name: worker.facts() for worker in self._workers},
+            unavailable=(*self._known_missing, *_unavailable(self._workers)),
+        )
+        if meta == self._meta:
+            return
+        self._meta = meta
+        for index, sink in enumerate(self._sinks):
+            try:
+                sink.update_meta(meta)
+            except GnomonError as error:
+                self._tell_broken(index, error)
+
+    def _write(self, rows: Mapping[str, Sequence[Row]]) -> None:
+        batches = {table: tables.batch(table, some) for table, some in rows.items() if some}
+        for index, sink in enumerate(self._sinks):
+            try:
+                for table, batch in batches.items():
+                    sink.append(table, batch)
+                sink.flush()
+                self._broken_sinks.discard(index)
+            except GnomonError as error:
+                lost = sum(batch.num_rows for batch in batches.values())
+                self._books.lose("collector", "", lost, "disk_full")
+                self._tell_broken(index, error)
+
+    def _tell_broken(self, index: int, error: GnomonError) -> None:
+        if index in self._broken_sinks:
+            return
+        self._broken_sinks.add(index)
+        event = _event(EventKind.DISK_FULL, str(error), Severity.CRITICAL)
+        for other, sink in enumerate(self._sinks):
+            if other not in self._broken_sinks:
+                sink.append("events", tables.batch("events", [event]))
+
+
+def _event(kind: EventKind, message: str, severity: Severity = Severity.INFO) -> Row:
+    return _event_of("collector", WorkerNotice(kind, severity, message))
+
+
+def _event_of(source: str, notice: WorkerNotice) -> Row:
+    return {
+        "ts_ns": notice.ts_ns,
+        "duration_ns": 0,
+        "kind": notice.kind.value,
+        "severity": notice.severity.value,
+        "source": source,
+        "message": notice.message,
+    }
+
+
+def _merge_gpus(workers: Sequence[Worker]) -> dict[str, dict[str, Any]]:
+    gpus: dict[str, dict[str, Any]] = {}
+    for worker in workers:
+        for uuid, facts in worker.description.gpus.items():
+            gpus.setdefault(uuid, {}).update(facts)
+    return gpus
+
+
+def _unavailable(workers: Sequence[Worker]) -> list[Unavailable]:
+    return [
+        Unavailable(
+            metric=missing.metric,
+            reason=missing.reason,
+            remedy=missing.remedy,
+            source=worker.name,
+            gpu_uuid=missing.gpu_uuid,
+        )
+        for worker in workers
+        for missing in worker.missing()
+    ] + [
+        Unavailable(worker.name, worker.reason, worker.remedy, worker.name)
+        for worker in workers
+        if worker.state is not SourceState.READY and worker.reason
+    ]

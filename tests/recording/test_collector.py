@@ -1,0 +1,240 @@
+"""The collector keeps every healthy source going, and keeps honest books on the rest."""
+
+import threading
+import time
+
+import pytest
+
+from gnomon._errors import RecordingError, SourceError
+from gnomon.enums import SourceState
+from gnomon.recording.collector import Collector, CollectorSettings
+from gnomon.sources.base import Batch, Capability, Description, Missing
+
+FAST = CollectorSettings(tick_s=0.02, close_timeout_s=0.2)
+PERIOD_NS = 10_000_000
+
+
+class FakeSource:
+    """Emits one numbered event a reading; ``behave`` may raise or block."""
+
+    def __init__(self, name="fake", capability=None, behave=lambda n: None, period_ns=PERIOD_NS):
+        self.name = name
+        self.period_ns = period_ns
+        self.reads = 0
+        self.opened = 0
+        self.closed = 0
+        self._capability = capability or Capability(ready=True)
+        self._behave = behave
+
+    def check(self):
+        return self._capability
+
+    def open(self):
+        self.opened += 1
+
+    def describe(self):
+        return Description(gpus={"GPU-1": {"name": self.name}}, host={"hostname": "h"})
+
+    def warnings(self):
+        return (f"{self.name} has a warning",)
+
+    def read(self):
+        self.reads += 1
+        self._behave(self.reads)
+        row = {"ts_ns": time.time_ns(), "duration_ns": self.period_ns, "pid": self.reads}
+        return [Batch("phases", [row | {"name": self.name}])]
+
+    def close(self):
+        self.closed += 1
+
+
+class ListSink:
+    def __init__(self):
+        self.rows = {}
+        self.metas = []
+        self.flushes = 0
+
+    def append(self, table, batch):
+        self.rows.setdefault(table, []).extend(batch.to_pylist())
+
+    def flush(self):
+        self.flushes += 1
+
+    def update_meta(self, meta):
+        self.metas.append(meta)
+
+    def messages(self, kind):
+        return [row["message"] for row in self.rows.get("events", []) if row["kind"] == kind]
+
+
+def run_until(collector, condition, timeout_s=10.0):
+    deadline = time.monotonic() + timeout_s
+    with collector:
+        while not condition() and time.monotonic() < deadline:
+            time.sleep(0.005)
+    assert condition()
+
+
+def names(sink):
+    return {row["name"] for row in sink.rows.get("phases", [])}
+
+
+def test_rows_reach_every_sink_in_order_and_nothing_is_lost():
+    source, sinks = FakeSource(), [ListSink(), ListSink()]
+
+    run_until(Collector([source], sinks, FAST), lambda: source.reads >= 5)
+
+    for sink in sinks:
+        assert [row["pid"] for row in sink.rows["phases"]] == list(range(1, source.reads + 1))
+        assert [row["kind"] for row in sink.rows["events"]][0] == "recording_started"
+        assert [row["kind"] for row in sink.rows["events"]][-1] == "recording_stopped"
+    assert source.closed == source.opened == 1
+
+
+def test_a_source_that_blocks_holds_up_nobody_and_close_returns(monkeypatch):
+    monkeypatch.setattr("gnomon.recording.collector.STALL_NS", 50_000_000)
+    release = threading.Event()
+    blocked = FakeSource("blocked", behave=lambda n: release.wait(30))
+    healthy, sink = FakeSource("healthy"), ListSink()
+    collector = Collector([blocked, healthy], [sink], FAST)
+
+    run_until(collector, lambda: bool(sink.messages("source_stalled")) and healthy.reads >= 5)
+
+    assert names(sink) == {"healthy"}
+    assert "blocked has not answered" in sink.messages("source_stalled")[0]
+    states = {health.name: health.state for health in collector.health()}
+    assert states == {"blocked": SourceState.STALLED, "healthy": SourceState.READY}
+    release.set()
+
+
+def test_a_stalled_source_that_comes_back_is_told(monkeypatch):
+    monkeypatch.setattr("gnomon.recording.collector.STALL_NS", 50_000_000)
+    release = threading.Event()
+    source, sink = FakeSource("slow", behave=lambda n: release.wait(30)), ListSink()
+
+    def come_back():
+        if sink.messages("source_stalled"):
+            release.set()
+        return bool(sink.messages("source_recovered"))
+
+    run_until(Collector([source], [sink], FAST), come_back)
+
+
+def test_a_source_that_fails_is_reopened_and_told_once(monkeypatch):
+    monkeypatch.setattr("gnomon.recording._worker.FIRST_RETRY_S", 0.01)
+
+    def behave(n):
+        if n in (2, 3):
+            raise SourceError("the cable fell out", "push it back")
+
+    source, sink = FakeSource(behave=behave), ListSink()
+
+    run_until(Collector([source], [sink], FAST), lambda: source.reads >= 6)
+
+    assert source.opened == 3
+    assert "fake: the cable fell out" in sink.messages("source_failed")
+    assert sink.messages("source_recovered")
+    assert {row["pid"] for row in sink.rows["phases"]}.isdisjoint({2, 3})
+
+
+def test_a_bug_in_a_source_is_a_failure_not_a_crash():
+    def behave(n):
+        raise KeyError("oops")
+
+    source, sink = FakeSource(behave=behave), ListSink()
+
+    run_until(Collector([source], [sink], FAST), lambda: bool(sink.messages("source_failed")))
+
+    assert "KeyError" in sink.messages("source_failed")[0]
+
+
+def test_what_is_missing_reaches_meta_with_reason_and_remedy():
+    absent = FakeSource("gpm", Capability(ready=False, reason="no Hopper", remedy="buy one"))
+    partial = FakeSource(
+        "nvml", Capability(ready=True, missing=(Missing("fan_pct", "no fan", "", "GPU-1"),))
+    )
+    sink = ListSink()
+
+    run_until(Collector([absent, partial], [sink], FAST), lambda: partial.reads >= 3)
+
+    known = {(each.metric, each.reason, each.remedy) for each in sink.metas[-1].unavailable}
+    assert ("gpm", "no Hopper", "buy one") in known
+    assert ("fan_pct", "no fan", "") in known
+    assert absent.reads == 0
+    assert sink.metas[-1].gpus == {"GPU-1": {"name": "nvml"}}
+
+
+def test_missed_periods_are_counted_not_made_up():
+    source, sink = FakeSource(behave=lambda n: time.sleep(0.035) if n == 2 else None), ListSink()
+
+    run_until(Collector([source], [sink], FAST), lambda: source.reads >= 4)
+
+    lost = [row for row in sink.rows["losses"] if row["reason"] == "missed_period"]
+    assert sum(row["rows"] for row in lost) >= 2
+    assert {row["table"] for row in lost} == {"phases"}
+
+
+def test_a_full_queue_is_a_loss():
+    blocked = threading.Event()
+
+    class SlowSink(ListSink):
+        def append(self, table, batch):
+            super().append(table, batch)
+            if table == "phases" and not blocked.is_set():
+                time.sleep(0.2)
+                blocked.set()
+
+    source, sink = FakeSource(period_ns=1_000_000), SlowSink()
+    settings = CollectorSettings(tick_s=0.01, queue_batches=2)
+
+    run_until(Collector([source], [sink], settings), lambda: source.reads > 50)
+
+    reasons = {row["reason"] for row in sink.rows["losses"]}
+    assert "queue_full" in reasons
+
+
+def test_a_sink_that_cannot_write_does_not_stop_the_others():
+    class FullSink(ListSink):
+        def append(self, table, batch):
+            raise RecordingError("no space left on device")
+
+    source, healthy = FakeSource(), ListSink()
+
+    run_until(Collector([source], [FullSink(), healthy], FAST), lambda: source.reads >= 5)
+
+    assert len(healthy.rows["phases"]) == source.reads
+    assert healthy.messages("disk_full") == ["no space left on device"]
+
+
+def test_the_books_say_what_each_source_did():
+    source, sink = FakeSource(), ListSink()
+
+    run_until(Collector([source], [sink], FAST), lambda: source.reads >= 5)
+
+    health = [row for row in sink.rows["source_health"] if row["source"] == "fake"]
+    assert sum(row["reads"] for row in health) == source.reads
+    assert {row["state"] for row in health} == {"ready"}
+    assert sink.rows["clock_sync"][-1]["monotonic_ns"] > 0
+    assert "fake has a warning" in sink.messages("observer_effect")
+
+
+def test_cost_beyond_the_promise_is_announced_with_the_measured_figure():
+    from gnomon.recording._health import OBSERVER_WINDOW_NS, WorkerCounts
+
+    counts = WorkerCounts()
+    counts._first_ns -= OBSERVER_WINDOW_NS
+    counts.read(10_000_000, 100_000_000)
+
+    assert counts.observer_effect(gpus=1).startswith("costs 1.0")
+    assert counts.observer_effect(gpus=1) == ""
+
+
+@pytest.mark.parametrize("gpus", [0, 200])
+def test_cost_within_the_promise_is_not(gpus):
+    from gnomon.recording._health import OBSERVER_WINDOW_NS, WorkerCounts
+
+    counts = WorkerCounts()
+    counts._first_ns -= OBSERVER_WINDOW_NS
+    counts.read(1_000_000, 1_000_000)
+
+    assert counts.observer_effect(gpus) == ""
