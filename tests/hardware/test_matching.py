@@ -122,4 +122,4 @@ def test_any_text_is_matched_without_an_error(text):
     ],
 )
 def test_a_mig_name_tells_its_share_of_memory(name, memory_gigabytes, eighths):
-    assert mig_memory_eighths(name, memory_gigabytes * 10**9) == eighths
+    assert mig_memory_eighths({"name": name}, memory_gigabytes * 10**9) == eighths

@@ -127,6 +127,28 @@ def test_a_mig_device_that_hides_its_sms_has_no_flop_peak():
     assert "no FLOP peaks" in it.notes[1]
 
 
+def test_an_instance_is_found_in_the_facts_of_its_gpu():
+    facts = H200 | {
+        "vram_total_bytes": 150 * 10**9,
+        "mig_instances": {
+            "MIG-a": {"sm_count": 60, "vram_total_bytes": 75 * 10**9},
+            "MIG-b": {"gpu_instance_id": 2},
+        },
+    }
+    whole, half, silent = (profile(facts, mig_uuid=uuid) for uuid in (None, "MIG-a", "MIG-b"))
+
+    assert whole.flops("bf16") == 989.4e12
+    assert (half.sm_count, half.dram_bytes_per_s) == (60, 2400e9)
+    assert half.flops("bf16") == pytest.approx(989.4e12 * 60 / 132)
+    assert half.reference_clocks_mhz == whole.reference_clocks_mhz
+    assert half.pcie_bytes_per_s == whole.pcie_bytes_per_s
+    assert (silent.sm_count, silent.flops("bf16"), silent.dram_bytes_per_s) == (None, None, None)
+    assert profile(facts, mig_uuid="MIG-unheard-of").flops("bf16") is None
+    unknown = profile(facts | {"name": "NVIDIA H300"}, mig_uuid="MIG-a")
+    assert unknown.flops("bf16") == 60 * 4096 * 1980e6
+    assert unknown.dram_bytes_per_s == pytest.approx(4917e9 / 2, rel=1e-3)
+
+
 def test_an_unknown_gpu_is_computed_and_says_so():
     it = profile(H200 | {"name": "NVIDIA H300"})
 
@@ -200,7 +222,7 @@ def test_facts_of_an_unknown_sku_are_refused():
 odd = st.one_of(st.none(), st.integers(), st.floats(), st.text(max_size=8), st.booleans())
 
 
-@given(st.dictionaries(st.sampled_from([*H200, "nvlink_count", "sku", "mig_sm_count"]), odd))
+@given(st.dictionaries(st.sampled_from([*H200, "nvlink_count", "sku", "mig_uuid"]), odd))
 def test_odd_facts_never_fail_and_never_give_a_peak_of_nothing(facts):
     it = profile(facts)
 

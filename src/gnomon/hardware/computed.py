@@ -9,7 +9,7 @@ from typing import Any
 from gnomon.enums import Pipe
 from gnomon.hardware import links
 from gnomon.hardware._facts import name_of, positive, sm_count
-from gnomon.hardware.matching import is_mig
+from gnomon.hardware.matching import is_mig, mig_memory_eighths
 from gnomon.hardware.peaks import PIPE_OF_DTYPE
 from gnomon.hardware.profile_types import HardwareProfile
 from gnomon.hardware.specs import Rates, load_rates
@@ -29,8 +29,7 @@ def computed_profile(facts: Mapping[str, Any]) -> HardwareProfile:
         peak_source="computed",
         notes=(note,),
         sm_count=sm_count(facts),
-        # The facts tell the whole device's bus, not how many slices of it an instance has.
-        dram_bytes_per_s=None if is_mig(name) else links.dram_bytes_per_s(facts),
+        dram_bytes_per_s=_dram_bytes_per_s(facts),
         pcie_bytes_per_s=links.pcie_bytes_per_s(facts),
         nvlink_bytes_per_s=links.nvlink_bytes_per_s(facts, rates),
         tdp_watts=positive(facts, "power_limit_default_watts"),
@@ -38,6 +37,12 @@ def computed_profile(facts: Mapping[str, Any]) -> HardwareProfile:
         peak_flops=MappingProxyType(peaks),
         reference_clocks_mhz=MappingProxyType(clocks),
     )
+
+
+def _dram_bytes_per_s(facts: Mapping[str, Any]) -> float | None:
+    whole = links.dram_bytes_per_s(facts)
+    eighths = mig_memory_eighths(facts, None) if is_mig(facts) else 8
+    return whole * eighths / 8 if whole and eighths else None
 
 
 def _peaks(

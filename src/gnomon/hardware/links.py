@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gnomon.hardware._facts import name_of, positive
+from gnomon.hardware._facts import positive
 from gnomon.hardware.matching import is_mig
 from gnomon.hardware.specs import GpuSpec, Rates
 
@@ -57,7 +57,7 @@ def nvlink_bytes_per_s(
     That is the links the device has times the rate of one; the datasheet's total where the device
     does not tell how many it has. None for MIG devices, which have no NVLink, and without links.
     """
-    if is_mig(name_of(facts)):
+    if is_mig(facts):
         return None
     count = facts.get("nvlink_count")
     if isinstance(count, bool) or not isinstance(count, int):

@@ -12,7 +12,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
+from gnomon.hardware._facts import name_of, positive
 from gnomon.hardware.specs import GpuSpec, load
 
 # "NVIDIA H100 80GB HBM3 MIG 1g.10gb", "... MIG 1c.3g.20gb", "... MIG 1g.10gb+me"
@@ -30,22 +32,22 @@ def match(nvml_name: str) -> GpuSpec | None:
     return _by_name().get(_normalize(_MIG_SUFFIX.sub("", nvml_name)))
 
 
-def mig_memory_eighths(nvml_name: str, memory_bytes: int) -> int | None:
-    """Return how many eighths of the device's memory a MIG device's name says it has.
+def is_mig(facts: Mapping[str, Any]) -> bool:
+    """Tell whether these facts are of a MIG device: by their origin, or by NVML's name."""
+    return "mig_uuid" in facts or _MIG_SUFFIX.search(name_of(facts)) is not None
+
+
+def mig_memory_eighths(facts: Mapping[str, Any], memory_bytes: int | None) -> int | None:
+    """Return how many eighths of the GPU's memory a MIG device has; None where it is not told.
 
     Memory is cut into 8 slices (4 on A30 and RTX PRO 6000, which then are 2 eighths each; NVIDIA
-    MIG User Guide); the name holds their size rounded down to gigabytes. None where the name is
-    not of a MIG device.
+    MIG User Guide); the name of a profile holds their size rounded to gigabytes.
     """
-    found = _MIG_SUFFIX.search(nvml_name)
-    if found is None:
-        return None
+    told = positive(facts, "mig_memory_eighths")
+    found = _MIG_SUFFIX.search(name_of(facts))
+    if told is not None or found is None or not memory_bytes:
+        return None if told is None else int(told)
     return min(8, max(1, round(int(found["gigabytes"]) * 1e9 * 8 / memory_bytes)))
-
-
-def is_mig(nvml_name: str) -> bool:
-    """Tell whether NVML gives this name to a MIG device."""
-    return _MIG_SUFFIX.search(nvml_name) is not None
 
 
 @cache

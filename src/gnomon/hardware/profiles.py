@@ -12,7 +12,7 @@ from typing import Any
 
 from gnomon.enums import Pipe
 from gnomon.hardware import links
-from gnomon.hardware._facts import name_of, positive, sm_count
+from gnomon.hardware._facts import name_of, of_mig_instance, positive, sm_count
 from gnomon.hardware.calibration import calibrated_profile
 from gnomon.hardware.computed import computed_profile
 from gnomon.hardware.matching import is_mig, match, mig_memory_eighths
@@ -22,14 +22,19 @@ from gnomon.hardware.specs import GpuSpec, load, lookup
 
 
 def profile(
-    facts: Mapping[str, Any], calibration: Mapping[str, Any] | None = None
+    facts: Mapping[str, Any],
+    calibration: Mapping[str, Any] | None = None,
+    *,
+    mig_uuid: str | None = None,
 ) -> HardwareProfile:
     """Return what the GPU of these facts could do; missing or odd facts leave values None.
 
-    ``facts`` are those of ``recording.base.Meta.gpus``. Beyond them ``sku`` names a table row
-    outright, and a MIG device tells its own SMs as ``mig_sm_count``, else as ``sm_count``.
-    ``calibration`` is explained in ``calibration.py``.
+    ``facts`` are those of ``recording.base.Meta.gpus``; beyond them ``sku`` names a table row
+    outright. With ``mig_uuid`` the profile is that of the instance, whose facts are in
+    ``mig_instances``. ``calibration`` is explained in ``calibration.py``.
     """
+    if mig_uuid is not None:
+        facts = of_mig_instance(facts, mig_uuid)
     spec = load().get(str(facts.get("sku"))) or match(name_of(facts, ""))
     base = computed_profile(facts) if spec is None else _table_profile(spec, facts)
     return base if not calibration else calibrated_profile(base, calibration)
@@ -54,22 +59,23 @@ def sku_facts(sku: str) -> dict[str, Any]:
 
 def _table_profile(spec: GpuSpec, facts: Mapping[str, Any]) -> HardwareProfile:
     name = name_of(facts, spec.nvml_names[0])
-    device_sms = sm_count(facts) or (None if is_mig(name) else spec.sm_count)
-    clocks = reference_clocks_mhz(spec, device_sms)
-    eighths = mig_memory_eighths(name, spec.memory_bytes) if spec.memory_bytes else None
+    mig = is_mig(facts)
+    device_sms = sm_count(facts) or (None if mig else spec.sm_count)
+    clocks = reference_clocks_mhz(spec, None if mig else device_sms)
+    eighths = mig_memory_eighths(facts, spec.memory_bytes) if mig else 8
     return HardwareProfile(
         name=name,
         sku=spec.sku,
         peak_source="table",
-        notes=_notes(spec, facts, clocks, name, device_sms),
+        notes=_notes(spec, facts, clocks, device_sms),
         spec=spec,
         sm_count=device_sms,
-        dram_bytes_per_s=spec.dram_bytes_per_s * (eighths or 8) / 8,
+        dram_bytes_per_s=spec.dram_bytes_per_s * eighths / 8 if eighths else None,
         pcie_bytes_per_s=links.pcie_bytes_per_s(facts, spec),
         nvlink_bytes_per_s=links.nvlink_bytes_per_s(facts, spec.rates, spec),
         tdp_watts=spec.tdp_watts,
         max_memory_clock_mhz=positive(facts, "max_memory_clock_mhz"),
-        peak_flops=MappingProxyType(_peaks(spec, device_sms, clocks, mig=is_mig(name))),
+        peak_flops=MappingProxyType(_peaks(spec, device_sms, clocks, mig=mig)),
         reference_clocks_mhz=MappingProxyType(clocks),
     )
 
@@ -93,7 +99,6 @@ def _notes(
     spec: GpuSpec,
     facts: Mapping[str, Any],
     clocks: Mapping[Pipe, float],
-    name: str,
     device_sms: int | None,
 ) -> tuple[str, ...]:
     notes = list(disagreements(spec))
@@ -103,7 +108,7 @@ def _notes(
             f"the reference clock of {' and '.join(unknown)} is not known for {spec.sku}: its SM "
             "count or its rate per SM is not published"
         )
-    if is_mig(name):
+    if is_mig(facts):
         notes.append("a MIG device: SMs and memory are its slices', PCIe is shared with others")
         if device_sms is None:
             notes.append("the MIG device does not tell its SM count: no FLOP peaks")
