@@ -162,6 +162,38 @@ def test_a_measured_recording_comes_out_as_it_went_in(nvml, source, clock, rows_
     assert rows[5]["memory_clock_mhz"] == 3201
 
 
+def test_every_id_goes_into_its_own_column(nvml, source, clock, rows_of):
+    """Ids as nvml.h numbers them: NVML_GPM_METRIC_*."""
+    columns = {
+        1: "engine_active_pct",
+        2: "sm_active_pct",
+        3: "sm_occupancy_pct",
+        4: "integer_active_pct",
+        5: "tensor_active_pct",
+        6: "tensor_dfma_active_pct",
+        7: "tensor_hmma_active_pct",
+        8: "tensor_dmma_active_pct",
+        9: "tensor_imma_active_pct",
+        10: "dram_active_pct",
+        11: "fp64_active_pct",
+        12: "fp32_active_pct",
+        13: "fp16_active_pct",
+        20: "pcie_tx_bytes_per_s",
+        21: "pcie_rx_bytes_per_s",
+        60: "nvlink_rx_bytes_per_s",
+        61: "nvlink_tx_bytes_per_s",
+    }
+    for metric in columns:
+        nvml.set(f"gpm.{metric}", metric)
+    reading = source()
+    clock.advance(1)
+
+    [row] = counters(reading, rows_of)
+
+    for metric, column in columns.items():
+        assert row[column] == metric * (2**20 if column.endswith("_per_s") else 1)
+
+
 def test_nan_and_a_refused_metric_drop_out_alone(nvml, source, clock, rows_of):
     nvml.set("gpm.2", "nan", 80)
     nvml.fail("gpm.13", 3)
@@ -305,8 +337,10 @@ def test_mig_instances_that_come_and_go_are_followed(nvml, source, clock, rows_o
     clock.advance(6)
     counters(reading, rows_of)
     clock.advance(1)
+    rows = counters(reading, rows_of)
 
-    assert added in {row["mig_uuid"] for row in counters(reading, rows_of)}
+    assert len(rows) == 3
+    assert added in {row["mig_uuid"] for row in rows}
 
 
 def test_a_lost_gpu_is_left_out(use_nvml, nvml_standin, clock, opened, rows_of):

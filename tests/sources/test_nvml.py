@@ -184,20 +184,26 @@ def test_where_the_energy_field_is_refused_its_own_call_is_asked(nvml, source, c
 
 
 def test_throttle_durations_are_growth_within_the_row(nvml, source, clock, rows_of):
-    nvml.set("field.74", 5_000_000_000, 5_250_000_000, 5_250_000_000)
-    nvml.set("field.271", 0, 0, 40_000_000)
+    """Field ids as nvml.h numbers them."""
+    columns = {
+        74: "throttle_sw_power_cap_ns",
+        76: "throttle_sync_boost_ns",
+        269: "throttle_sw_thermal_ns",
+        270: "throttle_hw_thermal_ns",
+        271: "throttle_hw_power_brake_ns",
+    }
+    for field in columns:
+        nvml.set(f"field.{field}", 5_000_000_000, 5_000_000_000 + field, 5_000_000_000 + field)
     reading = source()
     clock.advance(1)
     [first] = counters(reading, rows_of)
     clock.advance(1)
     [second] = counters(reading, rows_of)
 
-    assert first["throttle_sw_power_cap_ns"] == 250_000_000
-    assert second["throttle_sw_power_cap_ns"] == 0
-    assert (first["throttle_hw_power_brake_ns"], second["throttle_hw_power_brake_ns"]) == (
-        0,
-        40_000_000,
-    )
+    assert {column: first[column] for column in columns.values()} == {
+        column: field for field, column in columns.items()
+    }
+    assert {second[column] for column in columns.values()} == {0}
 
 
 def test_growth_over_a_missed_reading_belongs_to_no_row(nvml, source, clock, rows_of):
@@ -264,9 +270,10 @@ def test_a_metric_fails_alone_and_comes_back(nvml, source, clock, rows_of):
     assert "busy_pct" not in {m.metric for m in reading.describe().missing}
 
 
-def test_a_refused_metric_is_not_asked_again_until_reopened(nvml, source, clock, rows_of):
+@pytest.mark.parametrize("code", [2, 3, 4, 13, 25, 26])
+def test_a_refused_metric_is_not_asked_again_until_reopened(nvml, source, clock, rows_of, code):
     nvml.set("nvmlDeviceGetFanSpeed", 55)
-    nvml.fail("nvmlDeviceGetFanSpeed", 3, last=1)
+    nvml.fail("nvmlDeviceGetFanSpeed", code, last=1)
     reading = source()
     for _ in range(3):
         clock.advance(10)
@@ -454,6 +461,21 @@ def test_a_lost_gpu_is_left_out_and_the_others_go_on(
     assert back[0]["duration_ns"] == 10**9
 
 
+def test_a_gpu_that_is_lost_from_the_start_is_an_event_of_the_first_reading(
+    use_nvml, nvml_standin, clock, opened, rows_of
+):
+    scenario = use_nvml(nvml_standin, gpus=2)
+    scenario.fail("nvmlDeviceGetFieldValues", 15, gpu=1)
+    scenario.fail("nvmlDeviceGetHandleByUUID", 15, gpu=1)
+    reading = opened(NvmlSource())
+    clock.advance(1)
+
+    batches = reading.read()
+
+    assert [row["kind"] for row in rows_of(batches, "events")] == ["gpu_lost"]
+    assert len(rows_of(batches, "gpu_counters")) == 1
+
+
 @pytest.mark.parametrize("code", [16, 28, 999])
 def test_a_gpu_that_needs_a_reset_or_answers_nothing_is_lost(
     use_nvml, nvml_standin, clock, opened, rows_of, code
@@ -637,6 +659,35 @@ def test_mig_instances_have_rows_of_their_own(nvml, source, clock, rows_of):
     facts = reading.describe().gpus[UUID]
     assert facts["mig_mode"] is True
     assert facts["mig_instances"][second]["sm_count"] == 16
+
+
+def test_what_one_mode_refuses_is_asked_again_in_the_other(nvml, source, clock, rows_of):
+    """MIG is untested on hardware."""
+    directive = nvml.fail("nvmlDeviceGetUtilizationRates", 3)
+    reading = source()
+    nvml.remove(directive)
+    nvml.add_mig(0, gpu_instance=7)
+    clock.advance(6)
+    batches = reading.read()
+    assert [row["kind"] for row in rows_of(batches, "events")] == ["mig_mode_changed"]
+    clock.advance(1)
+
+    rows = counters(reading, rows_of)
+
+    assert len(rows) == 2
+    assert rows[0]["busy_pct"] == 0
+
+
+def test_a_process_of_an_instance_is_not_listed_again_for_the_gpu(nvml, source, clock, rows_of):
+    """MIG is untested on hardware."""
+    uuid = nvml.add_mig(0, gpu_instance=7)
+    nvml.add("process 0/0 Compute 4242 1", "process 0 Compute 4242 1", "process 0 Compute 4343 1")
+    reading = source()
+    clock.advance(2)
+
+    rows = rows_of(reading.read(), "gpu_processes")
+
+    assert [(row["pid"], row["mig_uuid"]) for row in rows] == [(4242, uuid), (4343, None)]
 
 
 # --- through the real loader ---------------------------------------------------------------------

@@ -6,7 +6,6 @@ evaluation a published row, the end of one row being the start of the next.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -40,7 +39,7 @@ class Sampler:
         return self.sampled_ns
 
     def metrics(self) -> dict[str, float]:
-        """Return column -> value between the last two samples; a refused metric is left out."""
+        """Return column -> value (NaN included) between the last two samples, refused ones not."""
         asked = [m for m in METRICS if not self._availability.refused(self._uuid, m.column)]
         # The array's length differs between driver versions: numMetrics says what is in use.
         request = self._request
@@ -58,9 +57,7 @@ class Sampler:
                 self._refuse(metric, code)
                 continue
             self._availability.answered(self._uuid, (metric.column,))
-            value = slot.value
-            if math.isfinite(value):
-                row[metric.column] = value * metric.scale
+            row[metric.column] = slot.value * metric.scale
         return row
 
     def _refuse(self, metric: GpmMetric, code: int) -> None:
