@@ -1,0 +1,1 @@
+"""Workloads whose truth is known beforehand: what gnomon is held against on a real GPU."""
