@@ -14,7 +14,7 @@ import hashlib
 import json
 import math
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -223,12 +223,3 @@ def unmeasured(columns: Iterable[str]) -> list[str]:
     """Return the counters that a file with these columns does not hold, in our names."""
     present = set(columns)
     return [ours for theirs, (ours, _) in COLUMNS.items() if theirs not in present]
-
-
-def split(rows: Iterable[Row | BadRow], skip: Callable[[BadRow], None]) -> Iterator[Row]:
-    """Yield the good rows; hand each bad one to ``skip``."""
-    for row in rows:
-        if isinstance(row, BadRow):
-            skip(row)
-        else:
-            yield row
