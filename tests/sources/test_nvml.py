@@ -531,18 +531,109 @@ def test_while_the_driver_is_away_reading_says_so_and_then_recovers(nvml, source
     assert len(counters(reading, rows_of)) == 1
 
 
-def test_gpus_that_go_or_come_with_a_restart_are_events(
+def test_a_reload_is_recorded_also_when_the_source_is_closed_and_opened_again(
+    use_nvml, nvml_standin, clock, opened, rows_of
+):
+    """As the collector does with a source that failed, while another source holds NVML."""
+    from gnomon.sources.gpm import GpmSource
+
+    scenario = use_nvml(nvml_standin, gpus=2)
+    reading, other = opened(NvmlSource()), opened(GpmSource())
+    scenario.add("epoch 1")
+    away = scenario.fail("nvmlInitWithFlags", 9)
+    clock.advance(1)
+    for source in (reading, other):
+        with pytest.raises(SourceError, match="driver stopped answering"):
+            source.read()
+    reading.close()
+    for _ in range(2):
+        with pytest.raises(SourceError):
+            reading.open()
+    scenario.remove(away)
+    scenario.fail("*", 15, gpu=1)
+    reading.open()
+    clock.advance(1)
+
+    batches = reading.read()
+
+    assert [row["kind"] for row in rows_of(batches, "events")] == ["driver_reloaded", "gpu_lost"]
+    assert len(rows_of(batches, "gpu_counters")) == 1
+
+
+def test_opening_again_after_a_reload_under_another_source_restarts_nvml(
+    nvml, clock, opened, rows_of
+):
+    from gnomon.sources.gpm import GpmSource
+
+    opened(GpmSource())
+    nvml.add("epoch 1")
+    reading = NvmlSource()
+    with pytest.raises(SourceError, match="driver stopped answering"):
+        reading.open()
+    opened(reading)
+    clock.advance(1)
+
+    assert len(counters(reading, rows_of)) == 1
+
+
+def test_closing_and_opening_alone_is_no_event(nvml, source, clock, rows_of):
+    reading = source()
+    nvml.add("epoch 1")
+    clock.advance(1)
+    assert len(rows_of(reading.read(), "events")) == 1
+    reading.close()
+    reading.open()
+    clock.advance(1)
+
+    batches = reading.read()
+
+    assert rows_of(batches, "events") == []
+    assert len(rows_of(batches, "gpu_counters")) == 1
+
+
+def test_facts_follow_a_changed_setting(nvml, source, clock):
+    reading = source()
+    nvml.set("nvmlDeviceGetEnforcedPowerLimit", 500000)
+    clock.advance(6)
+    reading.read()
+
+    assert reading.describe().gpus[UUID]["power_limit_watts"] == 500.0
+
+
+def test_a_gpu_that_a_restart_finds_gone_is_an_event(
     use_nvml, nvml_standin, clock, opened, rows_of
 ):
     scenario = use_nvml(nvml_standin, gpus=2)
     reading = opened(NvmlSource())
-    scenario.fail("nvmlDeviceGetHandleByIndex_v2", 15, gpu=1)
+    directive = scenario.fail("*", 15, gpu=1)
     scenario.add("epoch 1")
     clock.advance(1)
+    gone = rows_of(reading.read(), "events")
 
-    kinds = {(e["kind"], e["gpu_uuid"]) for e in rows_of(reading.read(), "events")}
+    assert [event["kind"] for event in gone] == ["driver_reloaded", "gpu_lost"]
+    assert gone[1]["gpu_uuid"] == DEFAULT_UUID.format(index=1)
+    assert "GPU 1" in {m.metric for m in reading.describe().missing}
 
-    assert ("gpu_lost", DEFAULT_UUID.format(index=1)) in kinds
+    scenario.remove(directive)
+    clock.advance(6)
+    assert [e["kind"] for e in rows_of(reading.read(), "events")] == ["gpu_returned"]
+
+
+def test_a_gpu_lost_for_a_minute_is_looked_for_by_a_restart_once(
+    use_nvml, nvml_standin, clock, opened, rows_of
+):
+    scenario = use_nvml(nvml_standin, gpus=2)
+    reading = opened(NvmlSource())
+    reading._session.restart_interval_ns = 0
+    scenario.fail("*", 15, gpu=1)
+    kinds, generations = [], set()
+    for _ in range(8):
+        clock.advance(10)
+        kinds += [event["kind"] for event in rows_of(reading.read(), "events")]
+        generations.add(reading._session.generation)
+
+    assert kinds == ["gpu_lost"]
+    assert generations == {0, 1}
 
 
 def test_a_blocked_call_holds_up_no_other_source(nvml, opened):

@@ -36,12 +36,15 @@ class Gpu:
 def list_gpus(nvml: Any) -> tuple[list[Gpu], list[Missing]]:
     """Return every GPU that answers, in NVML's (PCI) order, and those that do not.
 
-    Raises SourceError where NVML lists none, or none that answers.
+    Raises SourceError where NVML lists none, or none that answers; DriverGoneError.
     """
     try:
         count = nvml.nvmlDeviceGetCount()
     except nvml.NVMLError as error:
-        raise SourceError(*errors.library_reason(errors.code_of(error))) from error
+        code = errors.code_of(error)
+        if code in errors.DRIVER_GONE:
+            raise errors.DriverGoneError(f"nvmlDeviceGetCount returned {code}") from error
+        raise SourceError(*errors.library_reason(code)) from error
     if count == 0:
         raise SourceError(
             "the NVIDIA driver runs, but lists no GPU",

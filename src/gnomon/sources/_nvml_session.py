@@ -40,13 +40,14 @@ class Session:
         self.restart_interval_ns = RESTART_INTERVAL_NS
         self._lock = threading.Lock()
         self._users = 0
+        self._up = False
         self._readers = 0
         self._restarted_at_ns: int | None = None
 
     def acquire(self) -> None:
         """Start NVML for a further user. Raises SourceError with the remedy."""
         with self._lock:
-            if self._users == 0:
+            if not self._up:
                 self._init()
             self._users += 1
 
@@ -92,9 +93,11 @@ class Session:
             nvml.nvmlInit()
         except nvml.NVMLError as error:
             raise SourceError(*errors.library_reason(errors.code_of(error))) from error
+        self._up = True
 
     def _shutdown(self) -> None:
         nvml = binding()
+        self._up = False
         try:
             nvml.nvmlShutdown()
         except nvml.NVMLError:

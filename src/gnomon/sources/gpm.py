@@ -90,6 +90,10 @@ class GpmSource:
         try:
             with self._session.reading() as generation:
                 self._attach(generation)
+        except errors.DriverGoneError as error:
+            self._session.restart("driver")
+            self._session.release()
+            raise driver_gone(error) from error
         except SourceError:
             self._close_targets()
             self._session.release()
@@ -125,17 +129,15 @@ class GpmSource:
         try:
             with self._session.reading() as generation:
                 if generation != self._generation:
-                    # The old buffers are not freed: the restarted library may have done so.
                     self._attach(generation)
                 self._relist_mig()
                 rows = [row for target in list(self._targets) for row in self._rows(target)]
         except errors.DriverGoneError as error:
+            # Not freed: after its shutdown the library may have done so, and twice is a crash.
+            self._targets = []
             if self._session.restart("driver"):
                 return []  # the next reading takes new first samples
-            raise SourceError(
-                f"the NVIDIA driver stopped answering: {error}",
-                "gnomon retries; see `nvidia-smi`, and restart gnomon after a driver update",
-            ) from error
+            raise driver_gone(error) from error
         return [Batch("gpu_counters", rows)] if rows else []
 
     def _rows(self, target: _Target) -> Iterator[Row]:
@@ -291,6 +293,14 @@ class GpmSource:
             if gpu_uuid in (None, target.gpu.uuid):
                 target.sampler.close()
                 self._targets.remove(target)
+
+
+def driver_gone(error: Exception) -> SourceError:
+    """Return what a user is told while the driver does not answer."""
+    return SourceError(
+        f"the NVIDIA driver stopped answering: {error}",
+        "gnomon retries; see `nvidia-smi`, and restart gnomon after a driver update",
+    )
 
 
 def unsupported(nvml: Any, gpu: Gpu) -> tuple[str, str] | None:

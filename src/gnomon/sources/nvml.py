@@ -64,11 +64,11 @@ class NvmlSource:
         self._unreachable: list[Missing] = []
         self._xids: events.XidWatcher | None = None
         self._generation = -1
+        self._last_generation = -1
         self._host: dict[str, Any] = {}
         self._pending: list[Row] = []
         self._processes_ns: int | None = None
-        self._mig_ns = 0
-        self._restarted_ns = 0
+        self._lost_ns: int | None = None
         self._driver_was_gone = False
 
     def check(self) -> Capability:
@@ -89,21 +89,23 @@ class NvmlSource:
         try:
             with self._session.reading() as generation:
                 self._attach(generation)
-            self._pending = [events.lost(gpu) for gpu in self._gpus() if gpu.lost_reason]
-        except (SourceError, DriverGoneError) as error:
+        except DriverGoneError as error:
+            # Another source holds a session of before the driver went: the next open may succeed.
+            self._session.restart("driver")
             self._session.release()
-            if isinstance(error, SourceError):
-                raise
-            raise SourceError(f"the driver stopped answering: {error}") from error
+            raise self._gone(error) from error
+        except SourceError:
+            self._session.release()
+            raise
 
     def close(self) -> None:
+        """Let go of NVML; what is known of the GPUs stays, to be compared when opened again."""
         if self._generation < 0:
             return
         if self._xids is not None:
             self._xids.close(_nvml_session.binding())
             self._xids = None
         self._generation = -1
-        self._watched.clear()
         self._session.release()
 
     def describe(self) -> Description:
@@ -136,14 +138,18 @@ class NvmlSource:
         except DriverGoneError as error:
             self._driver_was_gone = True
             if not self._session.restart("driver"):
-                raise SourceError(
-                    f"the NVIDIA driver stopped answering: {error}",
-                    "gnomon retries; see `nvidia-smi`, and restart gnomon after a driver update",
-                ) from error
+                raise self._gone(error) from error
         try:
             return self._read_all()
         except DriverGoneError as error:
-            raise SourceError(f"the NVIDIA driver stopped answering: {error}") from error
+            raise self._gone(error) from error
+
+    def _gone(self, error: Exception) -> SourceError:
+        self._driver_was_gone = True
+        return SourceError(
+            f"the NVIDIA driver stopped answering: {error}",
+            "gnomon retries; see `nvidia-smi`, and restart gnomon after a driver update",
+        )
 
     def _read_all(self) -> Sequence[Batch]:
         counters: list[Row] = []
@@ -151,7 +157,7 @@ class NvmlSource:
         nvml = _nvml_session.binding()
         with self._session.reading() as generation:
             if generation != self._generation:
-                self._reattach(generation)
+                self._attach(generation)
             now_ns = raw_ns()
             with_processes = self._processes_due(now_ns)
             for watched in self._watched.values():
@@ -180,6 +186,8 @@ class NvmlSource:
         self._pending += watched.changes.ecc_errors(rows[0])
         changed = watched.changes.changes(nvml, now_ns)
         self._pending += changed
+        if changed:
+            watched.facts = gpu_facts(nvml, watched.gpu)
         mig_changed = any(row["kind"] == "mig_mode_changed" for row in changed)
         if mig_changed:
             # What is refused in one mode answers in the other.
@@ -205,14 +213,35 @@ class NvmlSource:
         return [{"ts_ns": ts_ns, "duration_ns": interval_ns} | row for row in rows]
 
     def _attach(self, generation: int) -> None:
+        """Take up all GPUs, and tell what became of those known before."""
         nvml = _nvml_session.binding()
         gpus, self._unreachable = list_gpus(nvml)
+        before, old_version = self._watched, str(self._host.get("driver_version", ""))
         self._availability.forget()
         self._host = host_facts(nvml)
         self._watched = {gpu.uuid: self._watch(nvml, gpu) for gpu in gpus}
         self._xids = self._watch_xids(nvml, gpus)
         self._processes_ns = None
-        self._generation = generation
+        restarted = generation != self._last_generation and self._session.restart_reason == "driver"
+        self._generation = self._last_generation = generation
+        if before and (self._driver_was_gone or restarted):
+            new_version = str(self._host.get("driver_version", ""))
+            self._pending.append(events.reloaded(old_version, new_version))
+        self._driver_was_gone = False
+        self._compare(before)
+
+    def _compare(self, before: dict[str, _Watched]) -> None:
+        was_lost = {uuid: watched.gpu.lost_reason for uuid, watched in before.items()}
+        for uuid, watched in before.items():
+            if uuid not in self._watched:
+                watched.gpu.lost_reason = watched.gpu.lost_reason or "no longer listed"
+                self._watched[uuid] = watched
+        for gpu in self._gpus():
+            reason_before = was_lost.get(gpu.uuid, "not listed before" if before else "")
+            if gpu.lost_reason and not was_lost.get(gpu.uuid):
+                self._pending.append(events.lost(gpu))
+            elif reason_before and not gpu.lost_reason:
+                self._pending.append(events.returned(gpu, reason_before))
 
     def _watch(self, nvml: Any, gpu: Gpu) -> _Watched:
         """Read a GPU once: its counters start here, and what it refuses is known from now on."""
@@ -251,27 +280,6 @@ class NvmlSource:
             self._availability.note(Missing("xid", reason, "", gpu.uuid), permanent=True)
         return watcher
 
-    def _reattach(self, generation: int) -> None:
-        """Take up all GPUs after a restart of the library, and tell what became of them."""
-        before, old_version = self._watched, str(self._host.get("driver_version", ""))
-        self._attach(generation)
-        if self._driver_was_gone or self._session.restart_reason == "driver":
-            self._pending.append(
-                events.reloaded(old_version, str(self._host.get("driver_version", "")))
-            )
-        self._driver_was_gone = False
-        was_lost = {uuid: watched.gpu.lost_reason for uuid, watched in before.items()}
-        for uuid, watched in before.items():
-            if uuid not in self._watched:
-                watched.gpu.lost_reason = watched.gpu.lost_reason or "no longer listed"
-                self._watched[uuid] = watched
-        for gpu in self._gpus():
-            reason_before = was_lost.get(gpu.uuid, "not listed before")
-            if gpu.lost_reason and not was_lost.get(gpu.uuid):
-                self._pending.append(events.lost(gpu))
-            elif reason_before and not gpu.lost_reason:
-                self._pending.append(events.returned(gpu, reason_before))
-
     def _ask_lost(self, nvml: Any, watched: _Watched, now_ns: int) -> None:
         if now_ns - watched.asked_ns < RETURN_PERIOD_NS:
             return
@@ -290,10 +298,12 @@ class NvmlSource:
             self._pending.append(events.returned(gpu, reason))
 
     def _restart_for_lost(self, now_ns: int) -> None:
-        if not any(watched.gpu.lost_reason for watched in self._watched.values()):
-            self._restarted_ns = now_ns
-        elif now_ns - self._restarted_ns >= RESTART_PERIOD_NS:
-            self._restarted_ns = now_ns
+        if not any(gpu.lost_reason for gpu in self._gpus()):
+            self._lost_ns = None
+        elif self._lost_ns is None:
+            self._lost_ns = now_ns
+        elif now_ns - self._lost_ns >= RESTART_PERIOD_NS:
+            self._lost_ns = now_ns
             self._session.restart("gpu")
 
 
