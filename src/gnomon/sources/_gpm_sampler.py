@@ -28,6 +28,7 @@ class Sampler:
         self._older = nvml.nvmlGpmSampleAlloc()
         self._newer = nvml.nvmlGpmSampleAlloc()
         self._request = nvml.c_nvmlGpmMetricsGet_t()
+        self._slots: list[tuple[Any, GpmMetric]] = []
         self.sampled_ns: int | None = None
 
     def sample(self) -> int:
@@ -40,29 +41,34 @@ class Sampler:
 
     def metrics(self) -> dict[str, float]:
         """Return column -> value (NaN included) between the last two samples, refused ones not."""
-        asked = [m for m in METRICS if not self._availability.refused(self._uuid, m.column)]
-        # The array's length differs between driver versions: numMetrics says what is in use.
-        request = self._request
-        request.version = self._nvml.NVML_GPM_METRICS_GET_VERSION
-        request.numMetrics = len(asked)
-        request.sample1, request.sample2 = self._older, self._newer
-        slots = request.metrics
-        for slot, metric in zip(slots, asked, strict=False):
-            slot.metricId = metric.id
-        self._nvml.nvmlGpmMetricsGet(request)
+        if not self._slots:
+            self._fill_request()
+        self._request.sample1, self._request.sample2 = self._older, self._newer
+        self._nvml.nvmlGpmMetricsGet(self._request)
         row: dict[str, float] = {}
-        for slot, metric in zip(slots, asked, strict=False):
+        refused = False
+        for slot, metric in self._slots:
             code = slot.nvmlReturn
-            if code != 0:
-                self._refuse(metric, code)
-                continue
-            self._availability.answered(self._uuid, (metric.column,))
-            row[metric.column] = slot.value * metric.scale
+            if code == 0:
+                self._availability.answered(self._uuid, (metric.column,))
+                row[metric.column] = slot.value * metric.scale
+            else:
+                refused = True
+                name = f"GPM {metric.id}"
+                self._availability.failed(self._uuid, name, (metric.column,), code)
+        if refused:
+            self._slots = []  # asked for anew, without those that will never answer
         return row
 
-    def _refuse(self, metric: GpmMetric, code: int) -> None:
-        name = f"GPM {metric.id}"
-        self._availability.failed(self._uuid, name, (metric.column,), code)
+    def _fill_request(self) -> None:
+        asked = [m for m in METRICS if not self._availability.refused(self._uuid, m.column)]
+        request = self._request
+        request.version = self._nvml.NVML_GPM_METRICS_GET_VERSION
+        # The array's length differs between driver versions: numMetrics says what is in use.
+        request.numMetrics = len(asked)
+        self._slots = list(zip(request.metrics, asked, strict=False))
+        for slot, metric in self._slots:
+            slot.metricId = metric.id
 
     def close(self) -> None:
         """Free the buffers; harmless where NVML is down already."""
