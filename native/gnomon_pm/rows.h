@@ -1,0 +1,67 @@
+// From hardware samples to rows: pure arithmetic, no CUPTI.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "plan.h"
+#include "records.h"
+
+namespace gnomon {
+
+struct Sample {
+    int64_t start_ns;
+    int64_t end_ns;
+    const double* values;  // one a metric of the plan
+};
+
+struct Row {
+    RowPayload totals{};
+    std::vector<double> sums;     // of value x weight (percentages) or of values (counts)
+    std::vector<double> weights;  // cycles, or ns
+};
+
+struct Loss {
+    int64_t start_ns;
+    int64_t end_ns;
+    uint32_t samples;
+    LossReason reason;
+};
+
+// Adds samples up into rows that end on multiples of the row length of Unix time, so that rows of
+// several GPUs line up.
+class RowBuilder {
+public:
+    using OnRow = std::function<void(Row&&)>;
+    using OnLoss = std::function<void(const Loss&)>;
+
+    RowBuilder(const Plan& plan, int64_t interval_ns, int64_t row_ns, OnRow on_row, OnLoss on_loss);
+
+    // The next sample is the first after a start. Its start time lies up to a second in the past
+    // (seen on an H200), so that it is left out.
+    void restart();
+
+    // The next sample lacks what was decoded of it before the image was emptied: on an H200 its SM
+    // counters then read low, by up to the whole sample. It is left out and is no loss.
+    void skip_split_sample();
+
+    void add(const Sample& sample);
+
+private:
+    void report_gap(const Sample& sample);
+    void accumulate(const Sample& sample);
+    void flush();
+
+    const Plan& plan_;
+    const int64_t interval_ns_;
+    const int64_t row_ns_;
+    const OnRow on_row_;
+    const OnLoss on_loss_;
+    Row row_;
+    enum class Skip { kNone, kFirst, kSplit };
+    Skip skip_ = Skip::kFirst;
+    int64_t previous_end_ns_ = 0;  // 0: nothing sampled yet
+};
+
+}  // namespace gnomon
