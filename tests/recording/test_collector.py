@@ -86,8 +86,8 @@ def test_rows_reach_every_sink_in_order_and_nothing_is_lost():
 
     for sink in sinks:
         assert [row["pid"] for row in sink.rows["phases"]] == list(range(1, source.reads + 1))
-        assert [row["kind"] for row in sink.rows["events"]][0] == "recording_started"
-        assert [row["kind"] for row in sink.rows["events"]][-1] == "recording_stopped"
+        assert sink.rows["events"][0]["kind"] == "recording_started"
+        assert sink.rows["events"][-1]["kind"] == "recording_stopped"
     assert source.closed == source.opened == 1
 
 

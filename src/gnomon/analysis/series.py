@@ -47,7 +47,7 @@ def series(
 def _derived(
     track: Track, measurements: Measurements, target: Intervals
 ) -> dict[str, list[float | None]]:
-    hardware = profile(measurements.meta().gpus.get(track.gpu_uuid, {}))
+    hardware = profile(measurements.meta().gpus.get(track.gpu_uuid, {}), mig_uuid=track.mig_uuid)
     result = {}
     dram = track.source_of("dram_active_pct")
     if dram is not None:

@@ -86,7 +86,7 @@ class _Prepared:
     @classmethod
     def of(cls, track: Track, meta: Meta) -> _Prepared:
         facts = meta.gpus.get(track.gpu_uuid, {})
-        hardware = profile(facts)
+        hardware = profile(facts, mig_uuid=track.mig_uuid)
         name = str(facts.get("name") or hardware.name or "unknown GPU")
         return cls(track, hardware, sol_rows(track, hardware), name)
 
@@ -105,6 +105,7 @@ def _summarize(
         samples=_samples(track, begin, end),
         losses={"samples_lost": lost},
         peak_source=one.profile.peak_source,
+        warnings=tuple(one.profile.notes),
         **_plain_means(track, begin, end),
         **_links(one, begin, end),
         **_power(track, begin, end),

@@ -108,11 +108,6 @@ class Books:
 
     def __init__(self) -> None:
         self._closed_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW)
-        self._lost: dict[tuple[str, str, str], int] = {}
-
-    def lose(self, source: str, table: str, rows: int, reason: str) -> None:
-        key = (source, table, reason)
-        self._lost[key] = self._lost.get(key, 0) + rows
 
     def second_has_passed(self) -> bool:
         # Ticks jitter; a second that is a little short is still the second's turn.
@@ -125,7 +120,7 @@ class Books:
         raw_ns = int(str(clock_row["monotonic_raw_ns"]))
         stamp = {"ts_ns": clock_row["ts_ns"], "duration_ns": raw_ns - self._closed_ns}
         self._closed_ns = raw_ns
-        lost, self._lost = self._lost, {}
+        lost: dict[tuple[str, str, str], int] = {}
         health: list[Mapping[str, object]] = []
         for worker in workers:
             interval = worker.counts.take()

@@ -16,6 +16,9 @@ from gnomon.sources.base import Batch, Capability, Description, Missing, Source
 
 FIRST_RETRY_S = 1.0
 LONGEST_RETRY_S = 30.0
+# A user who has just started us should not wait a whole period for the first number; hardware
+# counters need 100 ms between two samples.
+FIRST_READ_NS = 120_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +50,7 @@ class Worker:
         self._reading_since_ns: int | None = None
         self._table = ""
         # A daemon: a source that never comes back must not keep the program from ending.
-        self._thread = threading.Thread(
-            target=self._run, name=f"gnomon-{source.name}", daemon=True
-        )
+        self._thread = threading.Thread(target=self._run, name=f"gnomon-{source.name}", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
@@ -142,7 +143,7 @@ class Worker:
             self._tell(EventKind.OBSERVER_EFFECT, Severity.WARNING, warning)
 
     def _read_until_stopped(self) -> None:
-        next_ns = time.monotonic_ns() + self.period_ns
+        next_ns = time.monotonic_ns() + min(self.period_ns, FIRST_READ_NS)
         while not self._stop.wait(max(0, next_ns - time.monotonic_ns()) / 1e9):
             self._read_once()
             next_ns += self.period_ns

@@ -179,8 +179,6 @@ class Collector:
                 sink.flush()
                 self._broken_sinks.discard(index)
             except GnomonError as error:
-                lost = sum(batch.num_rows for batch in batches.values())
-                self._books.lose("collector", "", lost, "disk_full")
                 self._tell_broken(index, error)
 
     def _tell_broken(self, index: int, error: GnomonError) -> None:

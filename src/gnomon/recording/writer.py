@@ -1,0 +1,168 @@
+"""Writes a recording: one open Arrow stream a table, turned into Parquet when it is full.
+
+Rows wait in memory until ``flush`` (once a second by the collector), so that a stream of small
+readings becomes one message a second, and a killed process loses at most that second.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from gnomon import tables
+from gnomon._errors import RecordingError
+from gnomon.recording import _files, layout
+from gnomon.recording._convert import convert
+from gnomon.recording._open_segment import OpenSegment
+from gnomon.recording.base import Meta
+
+HOUR_NS = 3_600_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentLimits:
+    """When an open segment is closed: hourly Parquet is the smallest and fastest to query."""
+
+    age_ns: int = HOUR_NS
+    size_bytes: int = 64 << 20
+
+
+class RecordingWriter:
+    """One writer of a recording directory; any number of others may write beside it.
+
+    Errors of the disk raise RecordingError from ``flush``, once the rows that could not be
+    kept are counted; the writer can be used on, and says so in ``losses`` when there is room
+    again.
+    """
+
+    def __init__(self, path: Path, host_id: str, limits: SegmentLimits = SegmentLimits()) -> None:
+        """Create the directory where it is missing. Raises RecordingError where that fails."""
+        self.path = Path(path)
+        self.writer_id = layout.new_writer_id()
+        self._host_id = layout.safe_host_id(host_id)
+        self._limits = limits or SegmentLimits()
+        self._pending: dict[str, list[Any]] = {}
+        self._open: dict[str, OpenSegment] = {}
+        self._sequences: dict[str, int] = {}
+        self._lost: dict[str, int] = {}
+        self.update_meta(Meta(tables.SCHEMA_VERSION))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def append(self, table: str, batch: Any) -> None:
+        """Take a batch of ``tables.arrow_schema(table)``; it is on disk after ``flush``."""
+        if batch.num_rows:
+            self._pending.setdefault(table, []).append(batch)
+
+    def flush(self) -> None:
+        """Write what is pending. Raises RecordingError where the disk refuses."""
+        pending, self._pending = self._pending, {}
+        refused: OSError | None = None
+        for table, batches in pending.items():
+            try:
+                self._write(table, batches)
+            except OSError as error:
+                refused = error
+                self._lost[table] = self._lost.get(table, 0) + sum(b.num_rows for b in batches)
+        if refused is None and self._lost:
+            refused = self._tell_losses()
+        if refused is not None:
+            raise RecordingError(self._why(refused)) from refused
+
+    def update_meta(self, meta: Meta) -> None:
+        """Put what is true of the recording as a whole on disk, in one step."""
+        document = asdict(meta) | {"writer": self.writer_id, "host_id": self._host_id}
+        data = json.dumps(document, indent=1, default=str).encode()
+        try:
+            _files.replace_file(layout.meta_path(self.path, self.writer_id), data)
+        except OSError as error:
+            raise RecordingError(self._why(error)) from error
+
+    def close(self) -> None:
+        """Flush and turn every open segment into Parquet.
+
+        Raises RecordingError where the disk refuses; what is in an open segment stays readable.
+        """
+        try:
+            self.flush()
+        finally:
+            for table in list(self._open):
+                self._close_segment(table)
+
+    def _write(self, table: str, batches: list[Any]) -> None:
+        import pyarrow as pa  # noqa: PLC0415
+
+        joined = pa.Table.from_batches(batches).combine_chunks().to_batches()
+        for batch in joined:
+            self._segment(table, batch).write(batch)
+
+    def _segment(self, table: str, batch: Any) -> OpenSegment:
+        """Return the segment that a batch belongs to, rolling over where it is time."""
+        day = layout.utc_date(batch.column("ts_ns")[0].as_py())
+        segment = self._open.get(table)
+        if segment is not None and self._is_full(segment, day):
+            self._close_segment(table)
+            segment = None
+        if segment is None:
+            sequence = self._sequences.get(table, -1) + 1
+            identity = layout.Segment(table, day, self._host_id, self.writer_id, sequence)
+            segment = OpenSegment(self.path, identity, batch.schema)
+            self._sequences[table] = sequence
+            self._open[table] = segment
+        return segment
+
+    def _is_full(self, segment: OpenSegment, day: str) -> bool:
+        age_ns = time.monotonic_ns() - segment.opened_monotonic_ns
+        return (
+            segment.identity.date != day
+            or age_ns >= self._limits.age_ns
+            or segment.size_bytes >= self._limits.size_bytes
+            or segment.is_deleted()
+        )
+
+    def _close_segment(self, table: str) -> None:
+        segment = self._open.pop(table)
+        segment.finish()
+        try:
+            convert(self.path, segment.identity)
+        except (OSError, RecordingError):
+            pass  # the open form is as readable; retention converts it when there is room
+        finally:
+            segment.release()
+
+    def _tell_losses(self) -> OSError | None:
+        """Put into ``losses`` what was lost while the disk refused."""
+        now_ns = time.time_ns()
+        rows: list[Mapping[str, object]] = [
+            {
+                "ts_ns": now_ns,
+                "duration_ns": 0,
+                "source": "writer",
+                "table": table,
+                "rows": count,
+                "reason": "disk_full",
+            }
+            for table, count in self._lost.items()
+        ]
+        try:
+            self._write("losses", [tables.batch("losses", rows)])
+        except OSError as error:
+            return error
+        self._lost = {}
+        return None
+
+    def _why(self, error: OSError) -> str:
+        lost = sum(self._lost.values())
+        count = f"; {lost} rows could not be kept" if lost else ""
+        return (
+            f"cannot write the recording in {self.path}: {error.strerror or error}{count}; "
+            "make room or choose another directory with -o"
+        )

@@ -1,0 +1,221 @@
+"""Whatever state the files are in, all that is whole is read and the rest is named."""
+
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gnomon import tables
+from gnomon._errors import RecordingError
+from gnomon.recording._sql import SqlLimits
+from gnomon.recording.reader import Recording
+from gnomon.recording.writer import RecordingWriter
+
+from .conftest import BEGIN_NS, SECOND_NS, counter_batch
+
+
+@pytest.fixture
+def finished(tmp_path):
+    with RecordingWriter(tmp_path / "r", "h") as one:
+        one.append("gpu_counters", counter_batch(10))
+    return tmp_path / "r"
+
+
+class Stream(tuple):
+    """Name and bytes of a segment, short in reports."""
+
+    __slots__ = ()
+
+    def __new__(cls, name, content):
+        return super().__new__(cls, (name, content))
+
+    def __repr__(self):
+        return f"Stream({len(self[1])} bytes)"
+
+
+@pytest.fixture(scope="module")
+def stream(tmp_path_factory):
+    """The bytes of an open segment with five messages of ten rows."""
+    root = tmp_path_factory.mktemp("stream")
+    one = RecordingWriter(root, "h")
+    for index in range(5):
+        one.append("gpu_counters", counter_batch(10, first=10 * index))
+        one.flush()
+    [path] = root.glob("gpu_counters/*/*/*.arrow")
+    return Stream(path.relative_to(root), path.read_bytes())
+
+
+def busy(recording, **range_):
+    return recording.read("gpu_counters", **range_).column("busy_pct").to_pylist()
+
+
+def test_ranges_are_half_open_and_columns_as_asked(finished):
+    recording = Recording.open(finished)
+
+    found = recording.read(
+        "gpu_counters",
+        from_ns=BEGIN_NS + 2 * SECOND_NS,
+        to_ns=BEGIN_NS + 4 * SECOND_NS,
+        columns=["busy_pct", "ts_ns"],
+    )
+
+    assert found.column_names == ["busy_pct", "ts_ns"]
+    assert found.column("busy_pct").to_pylist() == [2.0, 3.0]
+    assert recording.bounds() == (BEGIN_NS, BEGIN_NS + 10 * SECOND_NS)
+
+
+def test_a_table_nobody_wrote_is_empty_not_missing(finished):
+    found = Recording.open(finished).read("host_samples", columns=["cpu_pct"])
+
+    assert (found.num_rows, found.column_names) == (0, ["cpu_pct"])
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(share=st.floats(0, 1))
+def test_any_prefix_of_a_segment_yields_a_prefix_of_its_rows(stream, tmp_path_factory, share):
+    name, content = stream
+    length = round(share * len(content))
+    root = tmp_path_factory.mktemp("prefix")
+    (root / name).parent.mkdir(parents=True)
+    (root / name).write_bytes(content[:length])
+
+    rows = busy(Recording.open(root))
+
+    assert rows == [float(n) for n in range(len(rows))]
+    assert len(rows) % 10 == 0
+    if length == len(content):
+        assert len(rows) == 50
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(share=st.floats(0, 1, exclude_max=True), flip=st.integers(1, 255))
+def test_flipped_bytes_never_crash_and_never_lose_what_lies_before(
+    stream, tmp_path_factory, share, flip
+):
+    name, content = stream
+    at = int(share * len(content))
+    bad = bytearray(content)
+    bad[at] ^= flip
+    root = tmp_path_factory.mktemp("flipped")
+    (root / name).parent.mkdir(parents=True)
+    (root / name).write_bytes(bad)
+
+    recording = Recording.open(root)
+    rows = recording.read("gpu_counters").num_rows
+
+    message = (len(content) // 5) + 1
+    assert rows >= 10 * max(0, at // message - 1)
+
+
+def test_a_damaged_parquet_segment_is_named_and_the_rest_read(finished):
+    with RecordingWriter(finished, "other") as one:
+        one.append("gpu_counters", counter_batch(5, first=10))
+    victim = next(finished.glob("gpu_counters/*/host=h/*.parquet"))
+    victim.write_bytes(victim.read_bytes()[:-20])
+
+    recording = Recording.open(finished)
+
+    assert busy(recording) == [10.0, 11.0, 12.0, 13.0, 14.0]
+    [skipped] = recording.skipped()
+    assert skipped.path.endswith(victim.name)
+    assert skipped.reason.startswith("damaged: ")
+
+
+def test_parquet_is_preferred_where_its_writer_died_before_removing_the_stream(finished, stream):
+    closed = next(finished.glob("gpu_counters/*/*/*.parquet"))
+    closed.with_suffix(".arrow").write_bytes(stream[1])
+
+    assert len(busy(Recording.open(finished))) == 10
+
+
+def test_missing_columns_are_null_and_unknown_ones_ignored(finished):
+    old = pa.table({"ts_ns": [BEGIN_NS + SECOND_NS], "duration_ns": [1], "from_the_future": ["x"]})
+    directory = next(finished.glob("gpu_counters/*/host=h"))
+    pq.write_table(old, directory / "old_writer-000000.parquet")
+
+    found = Recording.open(finished).read("gpu_counters")
+
+    assert found.column_names == list(tables.GPU_COUNTERS.column_names)
+    assert found.num_rows == 11
+    assert found.column("busy_pct").null_count == 1
+
+
+def test_a_newer_schema_is_refused_by_name(finished):
+    document = {"schema_version": 99}
+    (finished / "meta" / "z.json").write_text(json.dumps(document))
+
+    with pytest.raises(RecordingError, match=r"schema 99; this gnomon reads up to 1"):
+        Recording.open(finished)
+
+
+def test_a_damaged_meta_file_costs_only_itself(finished):
+    (finished / "meta" / "z.json").write_text("{")
+
+    recording = Recording.open(finished)
+
+    assert recording.meta().schema_version == tables.SCHEMA_VERSION
+    assert [one.path for one in recording.skipped()] == ["meta/z.json"]
+
+
+@pytest.mark.parametrize("name", ["nothing-here", "empty", "file"])
+def test_what_is_no_recording_is_told(tmp_path, name):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("x")
+
+    with pytest.raises(RecordingError, match="no recording"):
+        Recording.open(tmp_path / name)
+
+
+def test_sql_sees_every_table_open_and_closed_segments_alike(finished):
+    with RecordingWriter(finished, "live") as one:
+        one.append("gpu_counters", counter_batch(5, first=10))
+        one.flush()
+
+        result = Recording.open(finished).sql(
+            "SELECT count(*) AS n, max(busy_pct) AS top, (SELECT count(*) FROM phases) AS p "
+            "FROM gpu_counters"
+        )
+
+    assert result.to_pylist() == [{"n": 15, "top": 14.0, "p": 0}]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "DROP TABLE gpu_counters",
+        "SELECT 1; SELECT 2",
+        "COPY gpu_counters TO '/tmp/x.csv'",
+        "SELECT * FROM read_csv('/etc/passwd')",
+        "SELECT * FROM '/etc/passwd'",
+        "ATTACH '/tmp/x.db'",
+        "INSTALL httpfs",
+        "SET memory_limit = '100GB'",
+        "PRAGMA database_list",
+        "CREATE TABLE x AS SELECT 1",
+        "SELECT * FROM no_such_table",
+        "SELEC 1",
+        "",
+    ],
+)
+def test_sql_refuses_all_but_one_select_inside_the_recording(finished, query):
+    with pytest.raises(RecordingError):
+        Recording.open(finished).sql(query)
+
+
+def test_sql_is_bounded_in_rows_and_time(finished):
+    recording = Recording.open(finished)
+
+    with pytest.raises(RecordingError, match="more than 5 rows"):
+        recording.sql("SELECT * FROM gpu_counters", SqlLimits(rows=5))
+    with pytest.raises(RecordingError, match=r"longer than 0\.2 s"):
+        recording.sql(
+            "SELECT sum(a.range * b.range) FROM range(1000000) a, range(1000000) b",
+            SqlLimits(timeout_s=0.2),
+        )
