@@ -157,6 +157,7 @@ class GnomonApp(App[None]):
             paused=self.cursor.is_paused,
             is_replay=self.cursor.is_replay,
             behind_ns=self.cursor.behind_ns,
+            at_end=self.cursor.is_at_end,
         )
         sort = process_table.SORTS[self.sort_at].name
         self._line("header", frame.header(self.snapshot, self.view, state, self.heading, width))

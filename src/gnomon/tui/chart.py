@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Literal
 
 from rich.text import Text
@@ -57,11 +58,12 @@ def draw(
     rows = []
     for row in range(plot_height):
         text = Text(_axis(row, plot_height), style=palette.FAINT)
-        for column in range(plot_width):
-            character, colour = grid[row][column]
-            if character == " " and column in columns:
-                character, colour = "┊", palette.FAINT
-            text.append(character, style=colour)
+        cells = [
+            ("┊", palette.FAINT) if cell[0] == " " and column in columns else cell
+            for column, cell in enumerate(grid[row])
+        ]
+        for colour, run in groupby(cells, key=lambda cell: cell[1]):
+            text.append("".join(character for character, _ in run), style=colour)
         text.append_text(labels.get(row, Text()))
         rows.append(_fit(text, width))
     rows.append(_fit(_names(marks, plot_width, back), width))
@@ -167,7 +169,7 @@ def _names(marks: Sequence[Mark], plot_width: int, back: str) -> Text:
     """
     ordered = sorted(marks, key=lambda mark: mark.at)
     starts = [int(mark.at * plot_width) for mark in ordered]
-    ends = [*starts[1:], plot_width + LABEL_WIDTH]
+    ends = [*starts[1:], plot_width + LABEL_WIDTH][: len(starts)]
     row = [" "] * (plot_width + LABEL_WIDTH)
     for mark, start, end in zip(ordered, starts, ends, strict=True):
         if len(mark.name) < end - start:

@@ -17,7 +17,7 @@ class Player(Protocol):
     """The controls of a replay (``recording/replay.py``)."""
 
     def now_ns(self) -> int: ...
-    def seek(self, ts_ns: int) -> None: ...
+    def seek(self, ts_ns: int, /) -> None: ...
     def pause(self) -> None: ...
     def resume(self) -> None: ...
 
@@ -26,6 +26,7 @@ class Cursor:
     """The position in a feed without controls of its own."""
 
     is_replay = False
+    is_at_end = False
 
     def __init__(self) -> None:
         self.frozen_ns: int | None = None
@@ -82,6 +83,12 @@ class ReplayCursor:
 
     def live(self, shown: Snapshot | None) -> None:  # noqa: ARG002
         self._set_paused(False)
+
+    @property
+    def is_at_end(self) -> bool:
+        """Whether all of the recording has been played; a replay that loops never is."""
+        whole_bounds = getattr(self._player, "whole_bounds", None)
+        return whole_bounds is not None and self._player.now_ns() >= whole_bounds()[1]
 
     def _set_paused(self, paused: bool) -> None:  # noqa: FBT001
         self.is_paused = paused

@@ -16,6 +16,7 @@ from gnomon.tui.snapshot import GpuView, Snapshot
 
 NAME_WIDTH = 24
 VALUE_WIDTH = 14
+LEAST_REASON_WIDTH = 25
 COLUMNS_FROM_WIDTH = 140
 
 Format = Callable[[float | None], str]
@@ -135,7 +136,7 @@ def _notes(view: GpuView) -> list[Text]:
         ("samples", Text(f"{summary.samples:,}" + (f", {lost:,} lost" if lost else ""))),
         ("uuid", Text(summary.mig_uuid or summary.uuid)),
     ]  # fmt: skip
-    return [Text(f" {name:<16}", style=palette.DIM) + value for name, value in pairs]
+    return [Text().append(f" {name:<16}", palette.DIM).append_text(value) for name, value in pairs]
 
 
 def _values(view: GpuView, width: int) -> list[Text]:
@@ -157,9 +158,14 @@ def _values(view: GpuView, width: int) -> list[Text]:
 def _missing(label: str, reason: str, width: int) -> list[Text]:
     """A dash and the reason, wrapped under itself: a cut reason would be no reason."""
     indent = NAME_WIDTH + VALUE_WIDTH + 3
-    wrapped = textwrap.wrap(reason, max(20, width - indent))
     text = Text(f" {label:<{NAME_WIDTH}}", style=palette.DIM)
     text.append(f"{MISSING:>{VALUE_WIDTH}}", style=palette.FAINT)
+    if width < indent + LEAST_REASON_WIDTH:
+        return [text, *_indented(textwrap.wrap(reason, max(10, width - 4)), 4)]
+    wrapped = textwrap.wrap(reason, width - indent)
     text.append(f"  {wrapped[0]}", style=palette.WARNING)
-    rest = [Text(" " * indent + line, style=palette.WARNING) for line in wrapped[1:]]
-    return [text, *rest]
+    return [text, *_indented(wrapped[1:], indent)]
+
+
+def _indented(lines: list[str], indent: int) -> list[Text]:
+    return [Text(" " * indent + line, style=palette.WARNING) for line in lines]

@@ -49,7 +49,9 @@ def header(snapshot: Snapshot | None, view: str, state: Text, title: str, width:
     right = state.copy()
     if snapshot is not None and snapshot.at_ns is not None:
         right.append(f" {clock_time(snapshot.at_ns)}", style=palette.TEXT)
-        right.append(f" last {span(snapshot.window_ns)} ", style=palette.DIM)
+        window = f" last {span(snapshot.window_ns)} "
+        fits = left.cell_len + right.cell_len + len(window) <= width
+        right.append(window if fits else " ", style=palette.DIM)
     room = width - left.cell_len - right.cell_len
     middle = Text(f"  {title}" if title and room >= len(title) + 4 else "", style=palette.DIM)
     middle.truncate(max(0, room), pad=True)
@@ -75,10 +77,12 @@ def state(snapshot: Snapshot | None, *, paused: bool, is_replay: bool, behind_ns
     age_ns = snapshot.wall_ns - (snapshot.end_ns or snapshot.at_ns)
     if paused:
         words, colour = "‖ paused", palette.WARNING
+    elif at_end:
+        words, colour = "■ end, home replays", palette.DIM
     elif is_replay:
         words, colour = "▶ replay", palette.MEMORY
     elif behind_ns:
-        words, colour = f"◀ {span(behind_ns)} behind", palette.MEMORY
+        words, colour = f"◀ -{span(behind_ns)}", palette.MEMORY
     elif age_ns < LIVE_WITHIN_NS:
         words, colour = "● live", palette.COMPUTE
     elif age_ns < ENDED_AFTER_NS:

@@ -152,13 +152,12 @@ class Gatherer:
 
     def _aged(self, view: GpuView, at_ns: int, request: Request) -> GpuView:
         summary = view.summary
-        if summary.samples == 0:
-            return replace(view, stale=f"no sample in the last {span(request.window_ns)}")
-        distance_ns = at_ns - summary.to_ns
-        if distance_ns == 0:
+        age_ns = at_ns - summary.to_ns
+        if summary.samples > 0 and age_ns == 0:
             return view
-        where = "later" if distance_ns < 0 else "ago"
-        return replace(view, stale=f"stale: last values are from {span(abs(distance_ns))} {where}")
+        if summary.samples == 0 or age_ns < 0:
+            return replace(view, stale=f"no sample in the last {span(request.window_ns)}")
+        return replace(view, stale=f"stale: last values are from {span(age_ns)} ago")
 
     def _with_series(self, gpus: Sequence[GpuView], request: Request, at_ns: int) -> list[GpuView]:
         """Refresh charts, the one looked at first and then the oldest, within the budget."""

@@ -18,10 +18,11 @@ from gnomon.tui.gpu_chart import sol_chart
 from gnomon.tui.snapshot import GpuView, Span
 
 LABEL_WIDTH = 21
-LEAST_CHART_LINES = 5
+LEAST_CHART_LINES = 4
 MOST_CHART_LINES = 18
 COMPACT_FIXED = 52
 FULL_LINES = 11
+HOST_FROM_LINES = 6
 CHART_BESIDE_FROM_WIDTH = 150
 
 
@@ -161,7 +162,7 @@ def _medium_lines(
     if height == 4:
         return [_title_with_verdict(view, width, selected), *rows]
     lines = [Text(" ") + verdict(view, left - 2, 1)[0], *rows]
-    if height >= 6:
+    if height >= HOST_FROM_LINES:
         lines.append(_links_and_host(view, left))
     if height >= 7:
         lines.insert(3, _legend(view.summary.ledger, left))
@@ -216,9 +217,10 @@ def _full_lines(view: GpuView, width: int, selected: bool) -> list[Text]:  # noq
 def compact_heading(width: int) -> Text:
     """Name the columns of the compact rows."""
     bar_width = max(4, width - COMPACT_FIXED)
+    over_bar = "where the compute peak went"[:bar_width].ljust(bar_width)
     text = Text(
-        f"  GPU         {'busy':>4} {'comp':>5} {'mem':>4} "
-        f"{'compute ledger':<{bar_width}} {'power':>8} {'°C':>3} {'VRAM':>7}",
+        f"  GPU         {'busy':>5} {'comp':>5} {'mem':>4} {over_bar} "
+        f"{'power':>8} {'°C':>3} {'VRAM':>7}",
         style=palette.DIM,
     )
     text.truncate(width)

@@ -8,33 +8,43 @@ from rich.text import Text
 
 from gnomon.tui import palette
 from gnomon.tui.figures import MISSING, pct
-from gnomon.tui.gpu_block import FULL_LINES, LEAST_CHART_LINES, block, compact_heading, verdict
+from gnomon.tui.gpu_block import (
+    FULL_LINES,
+    HOST_FROM_LINES,
+    LEAST_CHART_LINES,
+    block,
+    compact_heading,
+    verdict,
+)
 from gnomon.tui.process_table import Sort, table
 from gnomon.tui.snapshot import GpuView, Snapshot
 
 MOST_BLOCK_LINES = 30
-LEAST_PROCESS_LINES = 3
-COMPACT_LINES = 3
+LEAST_PROCESS_LINES = 2
+COMPACT_LINES = 2
 COMPACT_EXTRA_LINES = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How the screen is divided; ``block_lines`` is the height of one GPU."""
+    """How the screen is divided; ``has_host`` tells whether each block has its host line."""
 
     block_lines: int
     is_compact: bool
-    gap_lines: int
+    has_host: bool
 
 
 def layout(gpu_count: int, height: int) -> Layout:
     """Give each GPU as many lines as fit: at least one, then the screen scrolls."""
-    each = height // max(1, gpu_count)
+    count = max(1, gpu_count)
+    each = height // count
     if each > COMPACT_LINES:
-        gap = 1 if each >= 6 and gpu_count > 1 and each != FULL_LINES else 0
-        return Layout(min(each - gap, MOST_BLOCK_LINES), False, gap)
-    room = height - COMPACT_EXTRA_LINES
-    return Layout(min(max(1, room // max(1, gpu_count)), COMPACT_LINES), True, 0)
+        has_host = each >= HOST_FROM_LINES
+        each = each if has_host else (height - 1) // count
+    if each <= COMPACT_LINES:
+        each = (height - COMPACT_EXTRA_LINES) // count
+        return Layout(min(max(1, each), COMPACT_LINES), is_compact=True, has_host=False)
+    return Layout(min(each, MOST_BLOCK_LINES), is_compact=False, has_host=has_host)
 
 
 def lines(snapshot: Snapshot, width: int, height: int, selected: int, sort: Sort) -> list[Text]:
@@ -48,10 +58,13 @@ def lines(snapshot: Snapshot, width: int, height: int, selected: int, sort: Sort
     result = [compact_heading(width)] if plan.is_compact else []
     for at, view in enumerate(snapshot.gpus):
         marked = at == selected and len(snapshot.gpus) > 1
-        result += block(view, width, block_lines, phases=snapshot.phases, selected=marked)
-        result += [Text()] * plan.gap_lines
+        drawn = block(view, width, block_lines, phases=snapshot.phases, selected=marked)
+        result += drawn + [Text()] * (block_lines - len(drawn))
     if plan.is_compact:
-        result += [_letters(width), _host(snapshot, width)]
+        result.append(_letters(width))
+    if not plan.has_host:
+        result.append(_host(snapshot, width))
+    if plan.is_compact:
         result += _whole_verdict(snapshot.gpus[selected], width, height - len(result))
     room = height - len(result) - 1
     if room >= LEAST_PROCESS_LINES:
@@ -62,8 +75,7 @@ def lines(snapshot: Snapshot, width: int, height: int, selected: int, sort: Sort
 def first_line_of(at: int, gpu_count: int, height: int) -> tuple[int, int]:
     """Return the first line of a GPU in the overview and its height, to scroll to it."""
     plan = layout(gpu_count, height)
-    each = plan.block_lines + plan.gap_lines
-    return at * each + (1 if plan.is_compact else 0), each
+    return at * plan.block_lines + (1 if plan.is_compact else 0), plan.block_lines
 
 
 def nothing(snapshot: Snapshot, width: int) -> list[Text]:
@@ -86,7 +98,7 @@ def _leave_room_for_processes(block_lines: int, height: int, count: int) -> int:
     """Shorten the chart of a lone GPU so that its processes are on the same screen."""
     wanted = min(count, 6) + 2
     least = FULL_LINES + LEAST_CHART_LINES + 4
-    return max(min(block_lines, height - wanted), min(block_lines, least))
+    return min(block_lines, height - wanted) if height - wanted >= least else block_lines
 
 
 def _whole_verdict(view: GpuView, width: int, room: int) -> list[Text]:
@@ -94,7 +106,7 @@ def _whole_verdict(view: GpuView, width: int, room: int) -> list[Text]:
     if room < 2:
         return []
     lines = verdict(view, width - 8, room)
-    head = Text(f"▸{view.label:>2} ", style=f"bold {palette.COMPUTE}")
+    head = Text().append(f"▸{view.label:>2} ", style=f"bold {palette.COMPUTE}")
     return [(head if at == 0 else Text("    ")) + line for at, line in enumerate(lines)]
 
 
