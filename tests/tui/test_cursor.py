@@ -71,6 +71,16 @@ def test_a_replay_is_driven_by_its_own_clock():
     assert START_NS < replay.at_ns <= START_NS + S
 
 
+def test_a_replay_that_came_to_its_end_says_so():
+    replay = Replay()
+    cursor = cursor_for(replay)
+    assert not cursor.is_at_end
+
+    replay.whole_bounds = lambda: (START_NS, replay.at_ns)
+
+    assert cursor.is_at_end
+
+
 def test_the_kind_of_cursor_follows_the_feed():
     assert isinstance(cursor_for(Replay()), ReplayCursor)
     assert isinstance(cursor_for(Feed()), Cursor)

@@ -29,6 +29,7 @@ def test_at_80_columns_nothing_of_header_and_footer_is_cut():
         ({}, {}, "live"),
         ({}, {"paused": True}, "paused"),
         ({}, {"is_replay": True}, "replay"),
+        ({}, {"is_replay": True, "at_end": True}, "end, home replays"),
         ({}, {"behind_ns": 35 * S}, "-35 s"),
         ({"wall_ns": END_NS + 20 * S}, {}, "no data for 20 s"),
         ({"wall_ns": END_NS + 3 * 86_400 * S}, {}, "ended 3 d ago"),

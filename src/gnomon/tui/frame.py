@@ -70,7 +70,14 @@ def tab_at(column: int) -> str | None:
     return None
 
 
-def state(snapshot: Snapshot | None, *, paused: bool, is_replay: bool, behind_ns: int = 0) -> Text:
+def state(
+    snapshot: Snapshot | None,
+    *,
+    paused: bool,
+    is_replay: bool,
+    behind_ns: int = 0,
+    at_end: bool = False,
+) -> Text:
     """Say in a word or two what time it is that the screen shows."""
     if snapshot is None or snapshot.at_ns is None:
         return Text("waiting for the first sample", style=palette.WARNING)
