@@ -77,5 +77,3 @@ def test_a_gpu_that_is_not_exactly_one_is_a_usage_error(gpu):
         opening.only_gpu(ALL, gpu, META)
 
     assert error.value.exit_code == 2
-
-

@@ -10,6 +10,7 @@ from gnomon import configuration
 from gnomon.cli import environment, source_loading
 from gnomon.cli.environment import Fact
 from gnomon.hardware import profile
+from gnomon.recording.announcement import find_current
 from gnomon.sources.base import Capability, Description
 
 GPU_SOURCE = "nvml"
@@ -51,6 +52,8 @@ def examine() -> Checkup:
     cuda = described.host.get("cuda_driver_version")
     if cuda is not None:
         facts.append(Fact("CUDA of the driver", str(cuda)))
+    running = find_current(settings.runtime_directory)
+    facts.append(Fact("running recorder", "none" if running is None else str(running)))
     return Checkup([_gpu(uuid, gpu) for uuid, gpu in described.gpus.items()], capabilities, facts)
 
 

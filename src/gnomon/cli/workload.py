@@ -6,8 +6,8 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
-from threading import Event
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
 
 from gnomon._errors import CommandError
@@ -16,19 +16,35 @@ from gnomon._errors import CommandError
 EXIT_NOT_FOUND = 127
 EXIT_NOT_EXECUTABLE = 126
 EXIT_SIGNAL_BASE = 128
+GRACE_S = 10.0
 
 
 class Workload:
     """A child process. It shares our terminal and our process group: Ctrl-C reaches it too."""
 
-    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Start it. Raises CommandError (status 126 or 127) where that cannot be done."""
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        on_end: Callable[[], None] | None = None,
+    ) -> None:
+        """Start it; ``on_end`` is called, on another thread, when it has ended.
+
+        Raises CommandError (status 126 or 127) where it cannot be started.
+        """
         try:
-            self._process = subprocess.Popen(arguments, env=os.environ | environment)
+            self._process = subprocess.Popen(arguments, env=os.environ | (environment or {}))
         except FileNotFoundError:
             raise CommandError(f"{arguments[0]}: no such command", EXIT_NOT_FOUND) from None
         except OSError as error:
             raise CommandError(f"{arguments[0]}: {error.strerror}", EXIT_NOT_EXECUTABLE) from None
+
+        if on_end is not None:
+            threading.Thread(target=self._tell_end, args=(on_end,), daemon=True).start()
+
+    def _tell_end(self, on_end: Callable[[], None]) -> None:
+        self._process.wait()
+        on_end()
 
     @property
     def pid(self) -> int:
@@ -48,6 +64,10 @@ class Workload:
         """Ask it to end (SIGTERM); nothing happens where it already has."""
         self._process.terminate()
 
+    def kill(self) -> None:
+        """End it (SIGKILL)."""
+        self._process.kill()
+
 
 def _shell_status(returncode: int | None) -> int | None:
     if returncode is None or returncode >= 0:
@@ -56,14 +76,20 @@ def _shell_status(returncode: int | None) -> int | None:
 
 
 class StopRequest:
-    """Whether SIGINT or SIGTERM has come, and which; ``wait`` ends early when one does."""
+    """Whether SIGINT or SIGTERM has come, and which; ``wait`` ends early when one does.
+
+    ``wake`` ends the wait for another reason.
+    """
 
     def __init__(self) -> None:
-        self._event = Event()
+        self._event = threading.Event()
         self.signal: int | None = None
 
-    def wait(self, timeout_s: float) -> bool:
+    def wait(self, timeout_s: float | None) -> bool:
         return self._event.wait(timeout_s)
+
+    def wake(self) -> None:
+        self._event.set()
 
     def handle(self, number: int, _frame: FrameType | None) -> None:
         self.signal = number
@@ -90,3 +116,18 @@ def stop_on_signals() -> Iterator[StopRequest]:
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
+
+
+def finish(workload: Workload, stop: StopRequest) -> int:
+    """Return a workload's status, letting it end first as the signal that came asks it to.
+
+    Ctrl-C has reached it already; SIGTERM was sent to us alone and is passed on. One that does
+    not end within ``GRACE_S`` is killed.
+    """
+    if stop.signal == signal.SIGTERM:
+        workload.terminate()
+    status = workload.wait(GRACE_S)
+    if status is None:
+        workload.kill()
+        status = workload.wait()
+    return status or 0

@@ -1,0 +1,67 @@
+"""``gnomon record``: measure until told to stop, or for as long as a workload runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gnomon.cli import base
+from gnomon.cli.quantities import Duration, Size
+
+NS_PER_S = 1_000_000_000
+
+
+@click.command(
+    "record",
+    cls=base.Command,
+    context_settings={"ignore_unknown_options": False},
+    examples=[
+        ("gnomon record -o run1", "until Ctrl-C"),
+        ("gnomon record -o run1 -- python train.py", "while a workload runs; its exit status"),
+        ("gnomon record -o run1 --period 100ms --duration 5m", "10 Hz, for five minutes"),
+        ("gnomon record -o /var/lib/gnomon/always --max-age 7d --max-size 5GiB", "always on"),
+    ],
+)
+@click.option(
+    "-o", "--output", required=True, type=base.RECORDING_DIRECTORY, help="Where to record."
+)
+@click.option("--period", "period_ns", type=Duration(), help="How often to read. [default: 1s]")
+@click.option(
+    "--pm/--no-pm", "pm", default=None, help="Sample hardware counters through CUPTI, or do not."
+)
+@click.option("--duration", "duration_ns", type=Duration(), help="Stop after this time.")
+@click.option("--max-size", "max_size_bytes", type=Size(), help="Oldest data goes beyond this.")
+@click.option("--max-age", "max_age_ns", type=Duration(), help="Data older than this goes.")
+@click.argument("workload", metavar="[-- CMD...]", nargs=-1, type=click.UNPROCESSED)
+@click.pass_context
+def command(  # noqa: PLR0913  one parameter an option
+    ctx: click.Context,
+    *,
+    output: Path,
+    period_ns: int | None,
+    pm: bool | None,
+    duration_ns: int | None,
+    max_size_bytes: int | None,
+    max_age_ns: int | None,
+    workload: tuple[str, ...],
+) -> None:
+    """Record what the GPUs and their host do.
+
+    Needs no root. What this machine cannot measure is left out by name.
+    """
+    from gnomon import configuration  # noqa: PLC0415
+    from gnomon.cli.recorder import Recorder  # noqa: PLC0415  pyarrow
+
+    period_s = None if period_ns is None else period_ns / NS_PER_S
+    settings = configuration.load(
+        {
+            "record_period_s": period_s,
+            "gpm_period_s": period_s,
+            "host_period_s": period_s,
+            "pm_enabled": pm,
+            "retention_max_bytes": max_size_bytes,
+            "retention_max_age_s": None if max_age_ns is None else max(1, max_age_ns // NS_PER_S),
+        }
+    )
+    ctx.exit(Recorder(output, settings).run(workload, duration_ns))

@@ -1,0 +1,105 @@
+"""Where ``gnomon top`` looks: a directory, a recording that runs on this host, or the host itself.
+
+PM sampling is exclusive per GPU and every reader costs something, so a running recorder is
+attached to before sources of our own are started.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from gnomon import configuration
+from gnomon.analysis.summary_types import GpuSummary
+from gnomon.cli import opening
+from gnomon.cli.collection import Collection, latest
+from gnomon.cli.notices import unavailable_sources
+from gnomon.configuration import Settings
+from gnomon.enums import SourceState
+from gnomon.recording.announcement import find_current
+from gnomon.recording.base import Measurements
+from gnomon.recording.collector import Collector
+
+NS_PER_S = 1_000_000_000
+# The first number shall be on screen within 1.5 s, imports included.
+SCREEN_PERIOD_S = 0.5
+ONCE_PERIOD_S = 0.25
+TICK_S = 0.2
+MEMORY_NS = 1800 * NS_PER_S
+# A driver without persistence mode takes seconds to wake up.
+LONGEST_WAIT_S = 10.0
+POLL_S = 0.05
+# What a worker says of itself before its source has answered.
+NOT_YET = "it has not answered yet"
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """Measurements that may still be coming, and what the screen calls them."""
+
+    measurements: Measurements
+    title: str
+    collector: Collector | None = None
+
+    def latest(self, window_ns: int) -> list[GpuSummary]:
+        """Summarize the newest ``window_ns``; waits for it where measuring has just begun."""
+        if self.collector is not None:
+            self._wait_for(window_ns)
+        return latest(self.measurements, window_ns)
+
+    def missing(self) -> list[str]:
+        """Return a line for each source that cannot measure here."""
+        return list(unavailable_sources(self.measurements.meta().unavailable))
+
+    def _wait_for(self, window_ns: int) -> None:
+        deadline_s = time.monotonic() + LONGEST_WAIT_S + window_ns / NS_PER_S
+        while time.monotonic() < deadline_s and not self._has(window_ns):
+            if self._no_gpu_source():
+                return
+            time.sleep(POLL_S)
+
+    def _has(self, window_ns: int) -> bool:
+        ends = self.measurements.read("gpu_counters", columns=["ts_ns"]).column("ts_ns")
+        # The oldest row may be that of a single source: one further period lets the others in.
+        return len(ends) > 0 and time.time_ns() - ends[0].as_py() >= window_ns
+
+    def _no_gpu_source(self) -> bool:
+        """Whether every source that measures GPUs has said that it cannot."""
+        assert self.collector is not None
+        return all(
+            each.state in {SourceState.UNAVAILABLE, SourceState.FAILED} and each.reason != NOT_YET
+            for each in self.collector.health()
+            if each.name != "host"
+        )
+
+
+@contextlib.contextmanager
+def feed(directory: Path | None, *, once: bool = False) -> Iterator[Feed]:
+    """Yield what to look at; sources that were started for it end with the context.
+
+    ``once``: a single reading is wanted soon, not a cheap stream of them.
+    """
+    if directory is not None:
+        yield Feed(opening.open_recording(directory), str(directory))
+        return
+    settings = configuration.load()
+    current = find_current(settings.runtime_directory)
+    if current is not None:
+        yield Feed(opening.open_recording(current), f"attached to {current}")
+        return
+    fast = _at_most(settings, ONCE_PERIOD_S if once else SCREEN_PERIOD_S)
+    with Collection(fast, tick_s=TICK_S / 2 if once else TICK_S, memory_ns=MEMORY_NS) as running:
+        yield Feed(running.memory, "this machine", running.collector)
+
+
+def _at_most(settings: Settings, period_s: float) -> Settings:
+    """Return the settings with periods that are no longer than this."""
+    return replace(
+        settings,
+        record_period_s=min(settings.record_period_s, period_s),
+        gpm_period_s=min(settings.gpm_period_s, period_s),
+        host_period_s=min(settings.host_period_s, period_s),
+    )

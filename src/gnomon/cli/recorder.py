@@ -1,0 +1,137 @@
+"""The work behind ``gnomon record``: sources into a directory, a status line, a workload."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from gnomon._errors import RecordingError
+from gnomon.cli.collection import Collection, latest
+from gnomon.cli.notices import EventTeller, unavailable_sources
+from gnomon.cli.status_line import StatusLine, status_text
+from gnomon.cli.workload import StopRequest, Workload, finish, stop_on_signals
+from gnomon.configuration import Settings
+from gnomon.recording import retention
+from gnomon.recording.announcement import announce
+from gnomon.recording.writer import RecordingWriter
+from gnomon.sources._identity import host_identity
+
+NS_PER_S = 1_000_000_000
+TICK_NS = NS_PER_S
+# Sources answer within this; those that have not are told as missing.
+FIRST_ANSWERS_NS = 2 * NS_PER_S
+RETENTION_PERIOD_NS = 60 * NS_PER_S
+STATUS_WINDOW_NS = 5 * NS_PER_S
+# Where `gnomon mark` in the workload finds us, whatever else records on this host.
+RECORDING_VARIABLE = "GNOMON_RECORDING"
+
+
+class Recorder:
+    """Records into one directory; ``run`` returns the exit status."""
+
+    def __init__(self, directory: Path, settings: Settings) -> None:
+        self._directory = directory
+        self._settings = settings
+        self._line = StatusLine()
+        self._told: set[str] = set()
+        self._problem = ""
+        self._host_id = str(host_identity()["id"])
+        self._kept_ns = 0
+
+    def run(self, arguments: Sequence[str], duration_ns: int | None) -> int:
+        """Record until a signal, the end of the workload or of the time.
+
+        Where the directory cannot be written, the workload runs all the same, and a terminal
+        goes on showing live values; with neither there is nothing to do: raises RecordingError.
+        """
+        try:
+            writer = self._open_writer()
+        except RecordingError as error:
+            if not (arguments or self._line.is_shown):
+                raise
+            self._problem = "NOT RECORDED"
+            self._line.say(f"gnomon: {error}; going on without recording")
+            return self._run(None, arguments, duration_ns) or (0 if arguments else 1)
+        return self._run(writer, arguments, duration_ns)
+
+    def _open_writer(self) -> RecordingWriter:
+        return RecordingWriter(self._directory, self._host_id)
+
+    def _run(
+        self, writer: RecordingWriter | None, arguments: Sequence[str], duration_ns: int | None
+    ) -> int:
+        with stop_on_signals() as stop, contextlib.ExitStack() as stack:
+            if writer is not None:
+                stack.callback(self._close, writer)
+                stack.enter_context(announce(self._settings.runtime_directory, self._directory))
+                self._line.say(f"recording into {self._directory}")
+            sinks = [] if writer is None else [writer]
+            collection = stack.enter_context(Collection(self._settings, sinks))
+            workload = self._start(arguments, collection, stop)
+            self._watch(collection, stop, duration_ns)
+            self._line.clear()
+            if workload is None or stop.signal is not None:
+                return 0 if workload is None else finish(workload, stop)
+        # The time is over, or the workload: it is never ended for our sake.
+        return workload.wait() or 0
+
+    def _close(self, writer: RecordingWriter) -> None:
+        """Close the files; the last disk error is told, and is no reason to fail a workload."""
+        self._line.clear()
+        try:
+            writer.close()
+        except RecordingError as error:
+            self._line.say(f"gnomon: {error}")
+        self._line.say(f"recorded {self._directory}; next: gnomon summary {self._directory}")
+
+    def _start(
+        self, arguments: Sequence[str], collection: Collection, stop: StopRequest
+    ) -> Workload | None:
+        if not arguments:
+            return None
+        environment = {RECORDING_VARIABLE: str(self._directory.absolute())}
+        workload = Workload(arguments, environment, on_end=stop.wake)
+        collection.watch(workload.pid)
+        return workload
+
+    def _watch(self, collection: Collection, stop: StopRequest, duration_ns: int | None) -> None:
+        """Keep the user informed until it is over."""
+        started_ns = time.monotonic_ns()
+        teller = EventTeller(collection.memory)
+        is_over = False
+        while not is_over:
+            elapsed_ns = time.monotonic_ns() - started_ns
+            left_ns = TICK_NS if duration_ns is None else min(TICK_NS, duration_ns - elapsed_ns)
+            is_over = left_ns <= 0 or stop.wait(left_ns / NS_PER_S)
+            self._tell(teller.news())
+            if is_over or elapsed_ns > FIRST_ANSWERS_NS:
+                self._tell(unavailable_sources(collection.collector.meta().unavailable))
+            self._keep_within_bounds(elapsed_ns)
+            self._show(collection, elapsed_ns)
+
+    def _show(self, collection: Collection, elapsed_ns: int) -> None:
+        if not self._line.is_shown:
+            return
+        summaries = latest(collection.memory, STATUS_WINDOW_NS)
+        text = status_text(elapsed_ns, summaries, self._problem)
+        self._line.show(text, shutil.get_terminal_size().columns)
+
+    def _keep_within_bounds(self, elapsed_ns: int) -> None:
+        """Remove what is older or more than the settings allow, once a minute."""
+        if self._problem or elapsed_ns - self._kept_ns < RETENTION_PERIOD_NS:
+            return
+        self._kept_ns = elapsed_ns
+        age_s = self._settings.retention_max_age_s
+        bounds = retention.Retention(
+            self._settings.retention_max_bytes, None if age_s is None else age_s * NS_PER_S
+        )
+        retention.apply(self._directory, bounds, time.time_ns())
+
+    def _tell(self, messages: Iterable[str]) -> None:
+        for message in messages:
+            if message not in self._told:
+                self._told.add(message)
+                self._line.say(message)

@@ -1,0 +1,75 @@
+import json
+import shutil
+
+import pytest
+
+from gnomon.cli.commands.demo import expected_bounds, wrong_verdicts
+
+from . import summaries as s
+
+
+def test_headless_tells_every_phase_and_its_verdict(gnomon, h200_recording):
+    done = gnomon("demo", "--headless", "--recording", h200_recording)
+
+    assert done.returncode == 0, done.stderr
+    for phase in ("decode_b1_c512", "prefill_b8_l2048", "lora_b8_l1024"):
+        assert phase in done.stdout
+    assert done.stdout.count("starved") >= 3
+
+
+def test_one_phase_as_json(gnomon, h200_recording):
+    done = gnomon(
+        "demo", "--headless", "--json", "--phase", "lora_b1_l512", "--recording", h200_recording
+    )
+
+    assert [gpu["phase"] for gpu in json.loads(done.stdout)["gpus"]] == ["lora_b1_l512"]
+
+
+def test_a_wrong_verdict_is_an_error(gnomon, h200_recording, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(h200_recording, copy)
+    known = {"phases": [{"name": "decode_b1_c512", "bound_by": "compute"}, {"name": "other"}]}
+    (copy / "phases.json").write_text(json.dumps(known))
+
+    done = gnomon("demo", "--headless", "--recording", copy)
+
+    assert done.returncode == 1
+    assert "phase decode_b1_c512: diagnosed as host, known to be compute" in done.stderr
+
+
+def test_wrong_verdicts():
+    right = s.phase("gemm", bound_by="clock")
+    wrong = s.phase("copy", bound_by="host")
+    expected = {"gemm": "clock", "copy": "memory", "idle": "idle"}
+
+    assert wrong_verdicts([right, wrong], expected) == [
+        "phase copy: diagnosed as host, known to be memory",
+        "phase idle: not in the recording",
+    ]
+    assert wrong_verdicts([right], expected) == []  # only one phase was asked for
+    assert wrong_verdicts([right, s.phase("unlabelled")], {"gemm": "clock"}) == []
+
+
+def test_no_labels_no_expectations(tmp_path):
+    assert expected_bounds(tmp_path) == {}
+
+
+@pytest.mark.parametrize("headless", [True, False])
+def test_an_unknown_phase_lists_the_known_ones(gnomon, h200_recording, headless):
+    options = ["--headless"] if headless else []
+    done = gnomon("demo", *options, "--phase", "nap", "--recording", h200_recording)
+
+    assert done.returncode == 2
+    assert "no phase 'nap'" in done.stderr
+    assert "lora_b1_l512" in done.stderr
+
+
+def test_json_needs_headless(gnomon):
+    assert gnomon("demo", "--json").returncode == 2
+
+
+def test_without_a_terminal_the_screen_says_what_else_there_is(gnomon, h200_recording):
+    done = gnomon("demo", "--recording", h200_recording)
+
+    assert done.returncode == 1
+    assert "terminal" in done.stderr
