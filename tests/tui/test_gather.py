@@ -50,6 +50,7 @@ def test_a_part_that_fails_is_named_and_keeps_its_last_good_answer(part):
     asker = gatherer(feed)
     good = asker.gather(Request(health=True))
     feed.fail = {part}
+    feed.end_ns += S
 
     shown = asker.gather(Request(health=True))
 
@@ -108,6 +109,30 @@ def test_charts_are_left_out_when_not_asked_for():
 
     assert shown.errors == ()
     assert shown.gpus[0].series is None
+
+
+def test_a_chart_is_drawn_anew_only_when_it_would_look_different():
+    feed = Feed()
+    asker = gatherer(feed)
+    hour = Request(chart_ns=3600 * S, chart_bins=240)  # 15 s a bin
+    first = asker.gather(hour).gpus[0].series
+
+    feed.end_ns = END_NS + 7 * S
+    assert asker.gather(hour).gpus[0].series is first
+    feed.end_ns = END_NS + 8 * S
+    assert asker.gather(hour).gpus[0].series.to_ns == END_NS + 8 * S
+    zoomed = asker.gather(Request(chart_ns=60 * S)).gpus[0].series
+    assert zoomed.to_ns - zoomed.from_ns == 60 * S
+
+
+def test_charts_beyond_the_budget_come_with_the_next_answers(monkeypatch):
+    monkeypatch.setattr("gnomon.tui.gather.CHART_BUDGET_S", -1.0)
+    asker = gatherer(Feed(gpus=3))
+    request = Request(chart_first=("GPU-1", None))
+
+    drawn = [[one.series is not None for one in asker.gather(request).gpus] for _ in range(3)]
+
+    assert drawn == [[False, True, False], [True, True, False], [True, True, True]]
 
 
 def test_health_holds_the_newest_row_of_each_source():

@@ -160,14 +160,21 @@ class Gatherer:
         return replace(view, stale=f"stale: last values are from {span(age_ns)} ago")
 
     def _with_series(self, gpus: Sequence[GpuView], request: Request, at_ns: int) -> list[GpuView]:
-        """Refresh charts, the one looked at first and then the oldest, within the budget."""
+        """Refresh charts, the one looked at first and then the oldest, within the budget.
+
+        A chart of which not even half a bin has passed would look the same: it is left alone.
+        """
         deadline = time.perf_counter() + CHART_BUDGET_S
 
-        def urgency(view: GpuView) -> tuple[bool, int]:
+        def age_ns(view: GpuView) -> int:
             held = self._series.get(view.key)
-            return view.key != request.chart_first, -abs(at_ns - held.to_ns) if held else -at_ns
+            if held is None or held.to_ns - held.from_ns != request.chart_ns:
+                return at_ns
+            return abs(at_ns - held.to_ns)
 
-        for view in sorted(gpus, key=urgency):
+        least_ns = request.chart_ns // request.chart_bins // 2
+        old = [view for view in gpus if age_ns(view) >= max(1, least_ns)]
+        for view in sorted(old, key=lambda one: (one.key != request.chart_first, -age_ns(one))):
             self._series[view.key] = self._one_series(view, request, at_ns)
             if time.perf_counter() > deadline:
                 break
