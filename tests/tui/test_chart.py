@@ -72,13 +72,14 @@ def test_labels_stand_beside_the_newest_value_and_never_hide_each_other():
     assert all(f"{name} 50%" in drawn for name in ("one", "two", "three"))
 
 
-def test_marks_are_named_where_the_name_fits():
-    marks = [Mark(0.0, "decode"), Mark(0.5, "a name that has no room"), Mark(0.6, "prefill")]
+def test_marks_are_named_as_far_as_there_is_room():
+    marks = [Mark(0.0, "decode"), Mark(0.5, "long name"), Mark(0.7, "tiny"), Mark(0.75, "prefill")]
 
     names = draw([], 60, 4, marks, back="-2 min")[-1].plain
 
     assert "decode" in names
+    assert "long na…" in names
+    assert "tiny" not in names
     assert "prefill" in names
-    assert "room" not in names
     assert "-2 min" not in names
     assert "-2 min" in draw([], 60, 4, marks[1:], back="-2 min")[-1].plain

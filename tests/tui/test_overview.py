@@ -1,3 +1,5 @@
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,7 +24,7 @@ def test_gpus_fit_the_screen_wherever_one_line_each_would(gpus, height):
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
-@pytest.mark.parametrize("gpus", [1, 2, 4, 8])
+@pytest.mark.parametrize("gpus", [1, 2, 3, 4, 5, 8])
 def test_every_gpu_and_its_verdict_are_on_one_screen(size, gpus):
     width, height = size
 
@@ -33,6 +35,9 @@ def test_every_gpu_and_its_verdict_are_on_one_screen(size, gpus):
     assert max(line.cell_len for line in lines) < width
     assert text.count("compute-bound: tensor pipe at 56 %") >= gpus
     assert "host CPU 7 %" in text
+    assert text.count("691/700") >= gpus
+    assert len(re.findall(r"20(\.0)?/140", text)) >= gpus
+    assert text.count("58") >= gpus
 
 
 def test_eight_gpus_at_80x24_take_two_lines_each_and_spell_the_letters_out():
@@ -51,6 +56,11 @@ def test_room_that_is_left_goes_to_the_processes():
     text = plain(drawn(1, 120, 40))
 
     assert "train.py --rank 3" in text
+
+
+def test_a_lone_gpu_on_a_tall_screen_has_a_second_chart_of_clock_and_power():
+    assert "SM 50 MHz" in plain(drawn(1, 200, 60))
+    assert "SM 50 MHz" not in plain(drawn(1, 80, 24))
 
 
 def test_without_a_gpu_it_says_what_is_missing_and_what_to_do():

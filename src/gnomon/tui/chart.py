@@ -20,6 +20,7 @@ BRAILLE = 0x2800
 DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 AXIS_WIDTH = 4
 LABEL_WIDTH = 13
+LEAST_NAME_CELLS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,7 @@ def _labels(lines: Sequence[Line], plot_height: int) -> dict[int, Text]:
 
 
 def _names(marks: Sequence[Mark], plot_width: int, back: str) -> Text:
-    """Write each name under its mark where it fits before the next; the last may run over.
+    """Write each name under its mark, cut before the next mark; the last one may run over.
 
     The left end says how far back the chart goes, where no name is in the way.
     """
@@ -172,8 +173,11 @@ def _names(marks: Sequence[Mark], plot_width: int, back: str) -> Text:
     ends = [*starts[1:], plot_width + LABEL_WIDTH][: len(starts)]
     row = [" "] * (plot_width + LABEL_WIDTH)
     for mark, start, end in zip(ordered, starts, ends, strict=True):
-        if len(mark.name) < end - start:
+        room = end - start - 1
+        if len(mark.name) <= room:
             row[start : start + len(mark.name)] = mark.name
+        elif room >= LEAST_NAME_CELLS:
+            row[start : start + room] = mark.name[: room - 1] + "…"
     if back and not any(character != " " for character in row[: len(back) + 1]):
         row[: len(back)] = back
     return Text(" " * AXIS_WIDTH + "".join(row), style=palette.DIM)

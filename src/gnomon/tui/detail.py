@@ -66,6 +66,15 @@ FIELDS: tuple[tuple[str, str, Format], ...] = (
 )
 
 
+NOT_RECORDED = "not recorded in this window"
+# Why a derived number can be missing although nothing failed.
+REASONS = {
+    "tflops": "the work's data type is not known without its model or kernel names",
+    "pcie_sol_pct": "needs the PCIe rates and the width of the link",
+    "nvlink_sol_pct": "needs the NVLink rates and the number of links",
+}
+
+
 def lines(snapshot: Snapshot, view: GpuView, width: int, height: int) -> list[Text]:
     """Return the lines of the detail screen; it may be longer than the screen and scrolls."""
     chart_lines = max(6, min(16, height // 3))
@@ -144,7 +153,7 @@ def _values(view: GpuView, width: int) -> list[Text]:
     unavailable = dict(view.summary.unavailable)
     for field, label, write in FIELDS:
         value = getattr(view.summary, field)
-        reason = unavailable.pop(field, "") or "not recorded in this window"
+        reason = unavailable.pop(field, "") or REASONS.get(field, NOT_RECORDED)
         if value is None:
             result += _missing(label, reason, width)
             continue

@@ -24,6 +24,7 @@ COMPACT_FIXED = 52
 FULL_LINES = 11
 HOST_FROM_LINES = 6
 CHART_BESIDE_FROM_WIDTH = 150
+FACTS_FROM_WIDTH = 72
 
 
 def block(
@@ -158,7 +159,7 @@ def _medium_lines(
     """Four to ten lines: title, verdict, the three rows, then what fits; a chart on the right."""
     has_chart = width >= CHART_BESIDE_FROM_WIDTH and height >= LEAST_CHART_LINES
     left = width * 5 // 8 if has_chart else width
-    rows = sol_rows(view, left - 1, with_facts=left >= 100)
+    rows = sol_rows(view, left - 1, with_facts=left >= FACTS_FROM_WIDTH)
     if height == 4:
         return [_title_with_verdict(view, width, selected), *rows]
     lines = [Text(" ") + verdict(view, left - 2, 1)[0], *rows]

@@ -36,7 +36,7 @@ def clock_chart(view: GpuView, width: int, height: int, phases: Sequence[Span]) 
     lines = []
     if reference:
         clock = values.get("sm_clock_mhz", ())
-        lines.append(Line("clock", clock, palette.CLOCK, "line", top=reference, unit=" MHz"))
+        lines.append(Line("SM", clock, palette.CLOCK, "line", top=reference, unit=" MHz"))
     if limit:
         power = values.get("power_watts", ())
         lines.append(Line("power", power, palette.POWER, "fill", top=limit, unit=" W"))

@@ -16,13 +16,17 @@ from gnomon.tui.gpu_block import (
     compact_heading,
     verdict,
 )
+from gnomon.tui.gpu_chart import clock_chart
 from gnomon.tui.process_table import Sort, table
 from gnomon.tui.snapshot import GpuView, Snapshot
 
 MOST_BLOCK_LINES = 30
 LEAST_PROCESS_LINES = 2
-COMPACT_LINES = 2
+COMPACT_LINES = 3
 COMPACT_EXTRA_LINES = 3
+MOST_PROCESSES = 6
+LEAST_CLOCK_CHART_LINES = 6
+MOST_CLOCK_CHART_LINES = 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,7 @@ def layout(gpu_count: int, height: int) -> Layout:
         has_host = each >= HOST_FROM_LINES
         each = each if has_host else (height - 1) // count
     if each <= COMPACT_LINES:
+        # Three more lines: column names, the letters' meanings, the host.
         each = (height - COMPACT_EXTRA_LINES) // count
         return Layout(min(max(1, each), COMPACT_LINES), is_compact=True, has_host=False)
     return Layout(min(each, MOST_BLOCK_LINES), is_compact=False, has_host=has_host)
@@ -66,6 +71,8 @@ def lines(snapshot: Snapshot, width: int, height: int, selected: int, sort: Sort
         result.append(_host(snapshot, width))
     if plan.is_compact:
         result += _whole_verdict(snapshot.gpus[selected], width, height - len(result))
+    if len(snapshot.gpus) == 1:
+        result += _clock_chart(snapshot, width, height - len(result))
     room = height - len(result) - 1
     if room >= LEAST_PROCESS_LINES:
         result += [Text(), *table(snapshot, sort, width)[:room]]
@@ -80,10 +87,9 @@ def first_line_of(at: int, gpu_count: int, height: int) -> tuple[int, int]:
 
 def nothing(snapshot: Snapshot, width: int) -> list[Text]:
     """Say that there is no GPU to show, and why, by name."""
-    result = [
-        Text(" No GPU to show.", style=f"bold {palette.BRIGHT}"),
-        Text(" Nothing was measured yet, or nothing could be:", style=palette.DIM),
-    ]
+    waiting = snapshot.at_ns is None
+    head = "Waiting for the first sample …" if waiting else "No GPU to show."
+    result = [Text(), Text(f" {head}", style=f"bold {palette.BRIGHT}")]
     for entry in snapshot.meta.unavailable if snapshot.meta else ():
         text = Text(f"   {entry.metric}: ", style=palette.TEXT)
         text.append(entry.reason, style=palette.WARNING)
@@ -96,9 +102,18 @@ def nothing(snapshot: Snapshot, width: int) -> list[Text]:
 
 def _leave_room_for_processes(block_lines: int, height: int, count: int) -> int:
     """Shorten the chart of a lone GPU so that its processes are on the same screen."""
-    wanted = min(count, 6) + 2
+    wanted = min(count, MOST_PROCESSES) + 2
     least = FULL_LINES + LEAST_CHART_LINES + 4
     return min(block_lines, height - wanted) if height - wanted >= least else block_lines
+
+
+def _clock_chart(snapshot: Snapshot, width: int, room: int) -> list[Text]:
+    """Clock and power of a lone GPU, where a tall screen would stay empty."""
+    spare = room - min(len(snapshot.processes), MOST_PROCESSES) - 3
+    if spare < LEAST_CLOCK_CHART_LINES:
+        return []
+    lines = min(spare, MOST_CLOCK_CHART_LINES)
+    return [Text(), *clock_chart(snapshot.gpus[0], width, lines, snapshot.phases)]
 
 
 def _whole_verdict(view: GpuView, width: int, room: int) -> list[Text]:
