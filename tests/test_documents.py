@@ -1,11 +1,16 @@
 """What the documents say of the program is true of the program."""
 
+import os
 import re
+import shlex
+import subprocess
+import sys
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+import gnomon
 from gnomon.analysis.summary_types import ComputeLedger, GpuSummary, MemoryLedger
 from gnomon.cli.commands import SHORT_HELP
 from gnomon.enums import BoundBy, ClockSource, Pipe
@@ -18,11 +23,16 @@ README = (ROOT / "README.md").read_text()
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
 FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
-# A command line of ours: at the start of a line of a code block, or of an inline code span.
+CODE = re.compile(r"^```.*?^```|`[^`\n]+`", re.MULTILINE | re.DOTALL)
 INVOCATION = re.compile(r"(?:^(?:\$ )?|`)(?:\.venv/bin/)?gnomon ([a-z][a-z-]*)", re.MULTILINE)
 REPOSITORY_PATH = re.compile(
     r"`((?:src|tests|docs|dev|benchmarks|native|lab|news|\.ci)/[^`\s<>*{}A-Z]*)`"
 )
+
+
+def commands_in(text: str) -> set[str]:
+    """Commands of ours in code blocks and code spans."""
+    return {name for code in CODE.findall(text) for name in INVOCATION.findall(code)}
 
 
 def anchor(heading: str) -> str:
@@ -49,14 +59,43 @@ def test_every_link_leads_somewhere(document):
 def test_every_command_and_path_named_exists(document):
     text = document.read_text()
 
-    assert set(INVOCATION.findall(text)) <= set(SHORT_HELP)
+    assert commands_in(text) <= set(SHORT_HELP)
     for path in REPOSITORY_PATH.findall(text):
         assert (ROOT / path).exists(), f"{document.name} names {path}"
 
 
 def test_readme_is_short_and_names_every_command():
     assert len(README.splitlines()) <= 300
-    assert set(SHORT_HELP) - {"completion"} <= set(INVOCATION.findall(README))
+    assert set(SHORT_HELP) - {"completion"} <= commands_in(README)
+
+
+def _transcripts():
+    """Commands of the README's console blocks with the output shown; "..." stands for any lines."""
+    for block in re.findall(r"^```console\n(.*?)^```", README, re.MULTILINE | re.DOTALL):
+        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            command, _, output = part.partition("\n")
+            yield shlex.split(command), output
+
+
+def test_readme_shows_what_the_program_prints(tmp_path):
+    (tmp_path / "tests").symlink_to(ROOT / "tests")
+    here = str(Path(gnomon.__file__).parent.parent)
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8", "PYTHONPATH": here}
+
+    for (program, *arguments), shown in _transcripts():
+        assert program == "gnomon"
+        done = subprocess.run(
+            [sys.executable, "-m", "gnomon", *arguments],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            check=True,
+            timeout=120,
+        )
+        pieces = [re.escape(piece) for piece in re.split(r"^\.\.\.\n", shown, flags=re.MULTILINE)]
+        assert re.fullmatch(r"(?:.*\n)*?".join(pieces), done.stdout) or not shown, done.stdout
 
 
 def test_json_page_has_every_field_and_no_other():
