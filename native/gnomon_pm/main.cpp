@@ -128,6 +128,10 @@ private:
     bool given_up_ = false;
 };
 
+std::string spell(uint32_t cuda) {
+    return std::to_string(cuda / 1000) + "." + std::to_string(cuda % 1000 / 10);
+}
+
 int start_cuda(const Cuda& cuda, uint32_t& driver_cuda) {
     int version = 0, count = 0;
     if (const CUresult result = cuda.init(0); result != CUDA_SUCCESS)
@@ -147,8 +151,8 @@ void start_cupti(const Cupti& cupti, uint32_t driver_cuda, Stream& stream, int g
     // Seen: CUPTI 13.3 on a driver for 13.0 crashes inside cuptiPmSamplingEnable.
     if (cuda_version_of_cupti(api_version) > driver_cuda)
         throw SamplingError(StatusCode::kLibraryTooNew, 0,
-                            "libcupti is for CUDA " + std::to_string(cuda_version_of_cupti(api_version)) +
-                                ", the driver for " + std::to_string(driver_cuda));
+                            "libcupti is for CUDA " + spell(cuda_version_of_cupti(api_version)) +
+                                ", the driver for " + spell(driver_cuda));
     auto initialize = GNOMON_PARAMS(CUpti_Profiler_Initialize_Params);
     cupti.check(cupti.initialize(&initialize), "cuptiProfilerInitialize");
 }

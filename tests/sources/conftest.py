@@ -47,3 +47,11 @@ def opened():
     yield open_source
     for source in sources:
         source.close()
+
+
+@pytest.fixture(scope="session")
+def built_pm(tmp_path_factory):
+    """The real gnomon-pm with stand-ins for libcuda and libcupti."""
+    from tests.standins import cupti
+
+    return cupti.build(tmp_path_factory.mktemp("gnomon-pm"))

@@ -1,0 +1,415 @@
+"""The pm source end to end: the real helper process over stand-ins for libcuda and libcupti."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from gnomon import tables
+from gnomon._errors import SourceError
+from gnomon.configuration import Settings
+from gnomon.sources import _pm_access, _pm_library, pm
+from gnomon.sources._pm_metrics import metric_sets
+from gnomon.sources.pm import PmSource
+from tests.standins import DEFAULT_UUID
+from tests.standins.cupti import LOG, SCRIPT
+
+GPU = DEFAULT_UUID.format(index=0)
+MS = 10**6
+ROW = 100 * MS
+T0 = 1_800_000_000 * 10**9  # a multiple of the row length
+CYCLES = "sm__cycles_elapsed.max"
+PCT = ".avg.pct_of_peak_sustained_elapsed"
+SM = f"TPC.TriageCompute.sm__cycles_active{PCT}"
+TENSOR = f"TPC.TriageCompute.sm__pipe_tensor_cycles_active_realtime{PCT}"
+DRAM = f"FBSP.TriageCompute.dramc__throughput{PCT}"
+READ = "PCI.TriageCompute.pcie__read_bytes.sum"
+INTERVAL_US = 10_000
+
+
+class Script:
+    """Lines for the stand-ins, and the samples they replay."""
+
+    def __init__(self, path):
+        self.path = path
+        self.lines = []
+        self.end_ns = T0
+
+    def add(self, *lines):
+        self.lines += lines
+        self.path.write_text("\n".join(self.lines) + "\n")
+
+    def sample(self, length_ns=10 * MS, *, gap_ns=0, **values):
+        start_ns = self.end_ns + gap_ns
+        self.end_ns = start_ns + length_ns
+        names = {"cycles": CYCLES, "sm": SM, "tensor": TENSOR, "dram": DRAM, "read": READ}
+        words = " ".join(f"{names[key]}={value!r}" for key, value in values.items())
+        self.add(f"sample {start_ns} {self.end_ns} {words}")
+
+    def first_sample(self):
+        """The first after a start begins long before it, as on an H200."""
+        self.add(f"sample {T0 - 700 * MS} {T0} {CYCLES}=1 {SM}=100")
+
+    def row(self, **values):
+        for _ in range(10):
+            self.sample(**values)
+
+
+@pytest.fixture
+def script(tmp_path):
+    script = Script(tmp_path / "script.txt")
+    script.add("set gpus 1")
+    return script
+
+
+@pytest.fixture
+def source(built_pm, nvml, script, tmp_path, monkeypatch):
+    """A PmSource over the stand-ins, closed at the end."""
+    # The test environment may hold a real libcupti, which would be found as well.
+    standin = built_pm.libraries / "libcupti.so.13"
+    monkeypatch.setattr(_pm_library, "candidates", lambda _environment: [standin])
+    environment = {
+        "PATH": os.environ["PATH"],
+        "GNOMON_PM_HELPER": str(built_pm.helper),
+        "LD_LIBRARY_PATH": str(built_pm.libraries),
+        "CUDA_VISIBLE_DEVICES": "7",
+        SCRIPT: str(script.path),
+        LOG: str(tmp_path / "calls.log"),
+    }
+    source = PmSource(10 * MS, INTERVAL_US, environment=environment)
+    yield source
+    source.close()
+
+
+def read_until(source, wanted, timeout_s=10):
+    """Read until ``wanted(rows by table)``; fails after ``timeout_s``."""
+    rows = {"gpu_counters": [], "losses": []}
+    deadline = time.monotonic() + timeout_s
+    while not wanted(rows):
+        assert time.monotonic() < deadline, rows
+        for batch in source.read():
+            rows[batch.table] += batch.rows
+            tables.batch(batch.table, batch.rows)  # the columns exist
+        time.sleep(0.005)
+    return rows
+
+
+def counters(source, number):
+    return read_until(source, lambda rows: len(rows["gpu_counters"]) >= number)["gpu_counters"]
+
+
+def test_a_row_adds_its_samples_up(source, script):
+    """Percentages weigh by cycles, memory by time, bytes become a rate: closed forms."""
+    script.first_sample()
+    for index in range(10):
+        busy = index < 5
+        script.sample(
+            cycles=20e6 if busy else 5e6,
+            sm=100.0 if busy else 0.0,
+            tensor=90.0 if busy else 10.0,
+            dram=50.0 if busy else 0.0,
+            read=1e6,
+        )
+    script.sample(cycles=1.0)  # of the next row: completes the first
+    script.add("decode 4", "decode 8")
+    source.open()
+    (row,) = counters(source, 1)
+
+    assert row["gpu_uuid"] == GPU
+    assert (row["ts_ns"], row["duration_ns"], row["samples"]) == (T0 + ROW, ROW, 10)
+    assert row["sm_clock_source"] == "cupti"
+    assert row["sm_clock_mhz"] == pytest.approx(5 * 25e6 / 0.1 / 1e6)
+    assert row["sm_active_pct"] == pytest.approx(100 * 20 / 25)
+    assert row["tensor_active_pct"] == pytest.approx((90 * 20 + 10 * 5) / 25)
+    # What the pipe did is exactly pipe x clock.
+    done = row["tensor_active_pct"] * row["sm_clock_mhz"]
+    assert done == pytest.approx(5 * (90 * 20e6 + 10 * 5e6) / 0.1 / 1e6)
+    assert row["dram_active_pct"] == pytest.approx(25.0)
+    assert row["pcie_rx_bytes_per_s"] == pytest.approx(10 * 1e6 / 0.1)
+    assert row["source"] == "pm"
+
+
+def test_link_only_is_the_time_in_which_a_link_moves_data_and_no_sm_holds_a_warp(source, script):
+    script.first_sample()
+    for index in range(10):
+        copying = index < 6
+        computing = index in (4, 5, 9)
+        script.sample(cycles=1e7, sm=80.0 * computing, read=5e8 * copying + 1e4)
+    script.sample(cycles=1.0)
+    script.add("decode 100")
+    source.open()
+    (row,) = counters(source, 1)
+
+    assert row["link_only_pct"] == pytest.approx(40.0)
+
+
+def test_an_idle_unit_without_cycles_is_no_zero_percent(source, script):
+    """0 cycles of 0: CUPTI answers nan, and the row leaves the metric out."""
+    script.first_sample()
+    for _ in range(10):
+        script.sample(cycles=0.0, sm=float("nan"), dram=3.0)
+    script.sample(cycles=0.0)
+    script.add("decode 100")
+    source.open()
+    (row,) = counters(source, 1)
+
+    assert "sm_active_pct" not in row
+    assert "sm_clock_mhz" not in row
+    assert row["dram_active_pct"] == pytest.approx(3.0)
+
+
+def test_rows_end_on_multiples_of_their_length(source, script):
+    script.first_sample()
+    script.end_ns += 30 * MS  # sampling began within a row
+    script.add(f"sample {T0} {T0 + 30 * MS} {CYCLES}=1")
+    for _ in range(7):
+        script.sample(cycles=1e7)
+    script.row(cycles=1e7)
+    script.sample(cycles=1e7)
+    script.add("decode 100")
+    source.open()
+    first, second = counters(source, 2)
+
+    assert (first["ts_ns"], first["duration_ns"]) == (T0 + ROW, ROW)
+    assert (second["ts_ns"], second["duration_ns"]) == (T0 + 2 * ROW, ROW)
+
+
+def test_the_sample_split_by_emptying_the_image_is_left_out(source, script):
+    """After so many samples the image is emptied; the next sample lacks a part of its counts."""
+    script.first_sample()
+    for _ in range(60):
+        script.row(cycles=1e7, sm=50.0)
+    script.add(*["decode 10"] * 61)
+    source.open()
+    rows = counters(source, 55)
+
+    assert all(row["sm_active_pct"] == pytest.approx(50.0) for row in rows)
+    short = [row for row in rows if row["samples"] != 10]
+    assert [row["samples"] for row in short] == [9] * len(short)
+    assert 1 <= len(short) <= 3
+    assert all(row["duration_ns"] == row["samples"] * 10 * MS for row in rows)
+
+
+def test_a_gap_between_samples_is_a_loss(source, script):
+    script.first_sample()
+    script.sample(cycles=1e7)
+    script.sample(cycles=1e7, gap_ns=250 * MS)
+    script.add("decode 100")
+    source.open()
+    rows = read_until(source, lambda rows: rows["losses"])
+
+    (loss,) = rows["losses"]
+    assert (loss["source"], loss["table"], loss["reason"]) == ("pm", "gpu_counters", "overflow")
+    assert loss["rows"] == 25
+    assert loss["duration_ns"] == 250 * MS
+
+
+def test_a_sample_of_absurd_length_is_dropped_and_counted(source, script):
+    script.first_sample()
+    for _ in range(9):
+        script.sample(cycles=1e7)
+    script.end_ns -= 10 * MS
+    script.sample(800 * MS, cycles=9e9)
+    script.sample(cycles=1e7)
+    script.add("decode 100")
+    source.open()
+    rows = read_until(source, lambda rows: rows["losses"] and rows["gpu_counters"])
+
+    assert [loss["reason"] for loss in rows["losses"]] == ["bad_sample"]
+    assert rows["gpu_counters"][0]["sm_clock_mhz"] == pytest.approx(1000.0)
+
+
+def test_a_hardware_buffer_that_ran_over_is_survived(source, script):
+    """Decoding then fails with CUPTI_ERROR_OUT_OF_MEMORY (8) until sampling starts anew."""
+    script.first_sample()
+    script.row(cycles=1e7)
+    script.sample(cycles=1e7)
+    script.sample(cycles=7, gap_ns=ROW)  # the first after the restart: dropped
+    script.sample(cycles=1e7)
+    script.row(cycles=2e7)
+    script.row(cycles=2e7)
+    script.add("decode 12", "decode fail 8", "decode 100")
+    source.open()
+    rows = read_until(source, lambda rows: len(rows["gpu_counters"]) >= 3)
+
+    assert sum(loss["rows"] for loss in rows["losses"]) == 11
+    assert rows["gpu_counters"][-1]["sm_clock_mhz"] == pytest.approx(2000.0)
+
+
+def test_the_first_set_of_one_pass_is_taken(source, script):
+    """A GPU without NVLink lacks its counters; describe tells what is sampled."""
+    script.add("unknown nvlrx__bytes.sum")
+    source.open()
+    source.wait_for_gpus()
+
+    hopper = [each for each in metric_sets() if each.chip == "GH100"]
+    facts = source.describe().gpus[GPU]
+    assert facts["pm_chip"] == "GH100"
+    assert facts["pm_interval_us"] == INTERVAL_US
+    assert facts["pm_metrics"] == [metric.name for metric in hopper[1].metrics]
+
+
+def test_a_set_of_two_passes_is_passed_over(source, script):
+    script.add("passes nvlrx__bytes.sum 2", f"passes {READ} 2")
+    source.open()
+    source.wait_for_gpus()
+
+    metrics = source.describe().gpus[GPU]["pm_metrics"]
+    assert READ not in metrics
+    assert TENSOR in metrics
+
+
+def test_no_set_of_one_pass(source, script):
+    script.add(f"passes {CYCLES} 2")
+
+    capability = source.check()
+    assert not capability.ready
+    assert "fits one pass" in capability.reason
+
+
+def test_a_gpu_that_another_sampler_holds_is_taken_up_once_it_is_free(source, script, monkeypatch):
+    """CUPTI_ERROR_HARDWARE_BUSY (26), then free again."""
+    monkeypatch.setattr(_pm_access, "other_samplers", lambda _pid: ["ncu (pid 4711)"])
+    monkeypatch.setattr(source, "_command", with_retry(source))
+    script.add("result cuptiPmSamplingGetCounterAvailability 26 3")
+    source.open()
+    source.wait_for_gpus()
+    missing = source.describe().missing
+    deadline = time.monotonic() + 10
+    while not source.sampled_gpus():
+        assert time.monotonic() < deadline
+        source.read()
+        time.sleep(0.005)
+
+    (first,) = missing
+    assert "ncu (pid 4711)" in first.reason
+    assert first.gpu_uuid == GPU
+    assert source.describe().missing == ()
+
+
+def with_retry(source):
+    command = source._command
+    return lambda machine: [*command(machine), "--retry-ms", "20"]
+
+
+def test_check_is_ready_and_lets_go(source, script, tmp_path):
+    assert source.check() == pm.Capability(ready=True)
+
+    calls = (tmp_path / "calls.log").read_text().split()
+    assert calls.count("cuptiPmSamplingStart") == 1
+    assert calls.count("cuptiPmSamplingStop") == 1
+    assert calls.count("cuptiPmSamplingDisable") == 1
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        (["result cuptiPmSamplingEnable 35"], "only administrators"),
+        (["result cuptiPmSamplingEnable 26"], "another program samples"),
+        (["set unknown_chip 1"], "no metric set for the chip XX999"),
+        (["set architecture 1"], "cannot profile this architecture"),
+        (["set vgpu 2"], "switched off for this vGPU"),
+        (["set cupti_api_version 130300"], "libcupti is for CUDA 13.3, the driver for 13.0"),
+        (["set cuda_init 100"], "cuInit failed"),
+        (["set gpus 0"], "CUDA lists no GPU"),
+    ],
+)
+def test_check_says_what_is_in_the_way(source, script, lines, reason):
+    script.add(*lines)
+
+    capability = source.check()
+    assert not capability.ready
+    assert reason in capability.reason
+
+
+def test_one_gpu_of_two_is_enough(source, script, nvml):
+    nvml.__init__(nvml.path, gpus=2)
+    script.add("set gpus 2", "result cuptiPmSamplingEnable 27 1")
+
+    capability = source.check()
+    assert capability.ready
+    assert [each.gpu_uuid for each in capability.missing] == [GPU]
+
+
+def test_a_crash_of_the_helper_is_told_and_survived(source, script):
+    script.first_sample()
+    script.row(cycles=1e7)
+    script.sample(cycles=1e7)
+    script.add("decode 12", "decode crash")
+    source.open()
+    with pytest.raises(SourceError, match="Segmentation fault"):
+        read_until(source, lambda _rows: False)
+    source.close()
+    script.add("decode 0")  # the script begins anew in the next process; so does the crash
+    source.open()
+
+    assert len(counters(source, 1)) == 1
+
+
+def test_a_helper_that_crashes_again_and_again_is_given_up(source, script):
+    script.add("decode crash")
+    for _ in range(pm.MOST_CRASHES + 1):
+        source.open()
+        with pytest.raises(SourceError, match="Segmentation fault"):
+            read_until(source, lambda _rows: False)
+        source.close()
+
+    with pytest.raises(SourceError, match="not started again"):
+        source.open()
+
+
+def test_the_helper_ends_when_nobody_reads(source, script):
+    source.open()
+    source.wait_for_gpus()
+    process = source._helper._process
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, source._helper._fd)  # the pipe's only reader goes
+    os.close(nothing)
+
+    assert process.wait(5) == 0
+
+
+def test_ctrl_c_of_the_whole_group_leaves_ending_to_us(source, script):
+    source.open()
+    source.wait_for_gpus()
+    process = source._helper._process
+    process.send_signal(signal.SIGINT)
+    with pytest.raises(Exception, match="timed out"):
+        process.wait(0.1)
+
+
+def test_mig_gpus_are_refused_by_name(source, script, nvml):
+    nvml.set("nvmlDeviceGetMigMode.current", 1, gpu=0)
+
+    capability = source.check()
+    assert not capability.ready
+    assert "MIG" in capability.reason
+
+
+def test_without_the_helper(source):
+    source._environment["GNOMON_PM_HELPER"] = "/nonexistent/gnomon-pm"
+
+    capability = source.check()
+    assert not capability.ready
+    assert "not part of this installation" in capability.reason
+    assert "pip install" in capability.remedy
+
+
+def test_without_permission(source, monkeypatch):
+    monkeypatch.setattr(_pm_access, "refused", lambda: True)
+
+    capability = source.check()
+    assert not capability.ready
+    assert "NVreg_RestrictProfilingToAdminUsers=0" in capability.remedy
+
+
+def test_switched_off():
+    source = pm.create(Settings(pm_enabled=False))
+
+    assert "switched off" in source.check().reason
+
+
+def test_short_intervals_are_warned_about():
+    assert PmSource().warnings() == ()
+    assert "1 ms" in PmSource(interval_us=1000).warnings()[0]

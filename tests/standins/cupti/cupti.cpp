@@ -1,0 +1,243 @@
+// A libcupti.so.N of the functions that gnomon-pm calls, replaying the samples of a script
+// (script.h). It is compiled against the CUDA 12.6 headers and refuses every structure that does
+// not state exactly the size which those give it.
+#include <cuda.h>
+#include <cupti_result.h>
+#include <cupti_pmsampling.h>
+#include <cupti_profiler_host.h>
+#include <cupti_profiler_target.h>
+#include <cupti_target.h>
+
+#include <csignal>
+#include <cstring>
+#include <fstream>
+
+#include "script.h"
+
+// Newer headers have one field more; the helper must state the size of 12.6.
+#undef CUpti_PmSampling_SetConfig_Params_STRUCT_SIZE
+#define CUpti_PmSampling_SetConfig_Params_STRUCT_SIZE \
+    CUPTI_PROFILER_STRUCT_SIZE(CUpti_PmSampling_SetConfig_Params, triggerMode)
+
+struct CUpti_Profiler_Host_Object {
+    std::vector<std::string> metrics;
+    size_t passes = 0;
+};
+struct CUpti_PmSampling_Object {
+    size_t gpu = 0;
+    bool started = false;
+};
+
+namespace {
+
+// A counter data image: how many samples it holds of how many it can, then which.
+struct Image {
+    size_t capacity, filled;
+    size_t samples[1];
+};
+
+size_t next_decode = 0, next_sample = 0;
+
+CUptiResult begin(const char* function) {
+    if (const char* path = std::getenv("GNOMON_CUPTI_LOG"))
+        std::ofstream(path, std::ios::app) << function << std::endl;
+    const auto told = script().results.find(function);
+    if (told == script().results.end() || told->second.second == 0) return CUPTI_SUCCESS;
+    if (told->second.second > 0) --told->second.second;
+    return static_cast<CUptiResult>(told->second.first);
+}
+
+#define BEGIN(Type)                                                       \
+    if (p->structSize != Type##_STRUCT_SIZE || p->pPriv != nullptr)       \
+        return CUPTI_ERROR_INVALID_PARAMETER;                             \
+    if (const CUptiResult told = begin(__func__); told != CUPTI_SUCCESS)  \
+        return told;
+
+}  // namespace
+
+extern "C" {
+
+CUptiResult CUPTIAPI cuptiGetVersion(uint32_t* version) {
+    *version = static_cast<uint32_t>(script().number("cupti_api_version", GNOMON_STANDIN_VERSION));
+    return CUPTI_SUCCESS;
+}
+
+CUptiResult CUPTIAPI cuptiGetResultString(CUptiResult result, const char** text) {
+    static std::string words;
+    words = "CUptiResult " + std::to_string(result);
+    *text = words.c_str();
+    return CUPTI_SUCCESS;
+}
+
+CUptiResult CUPTIAPI cuptiProfilerInitialize(CUpti_Profiler_Initialize_Params* p) {
+    BEGIN(CUpti_Profiler_Initialize_Params)
+    return CUPTI_SUCCESS;
+}
+
+CUptiResult CUPTIAPI cuptiProfilerDeviceSupported(CUpti_Profiler_DeviceSupported_Params* p) {
+    BEGIN(CUpti_Profiler_DeviceSupported_Params)
+    if (p->api != CUPTI_PROFILER_PM_SAMPLING) return CUPTI_ERROR_INVALID_PARAMETER;
+    const auto level = [](const char* key) {
+        return static_cast<CUpti_Profiler_Support_Level>(
+            static_cast<int>(script().number(key, CUPTI_PROFILER_CONFIGURATION_SUPPORTED)));
+    };
+    p->architecture = level("architecture");
+    p->vGpu = level("vgpu");
+    p->sli = p->confidentialCompute = p->cmp = p->wsl = CUPTI_PROFILER_CONFIGURATION_SUPPORTED;
+    p->isSupported = p->architecture < p->vGpu ? p->architecture : p->vGpu;
+    return CUPTI_SUCCESS;
+}
+
+CUptiResult CUPTIAPI cuptiDeviceGetChipName(CUpti_Device_GetChipName_Params* p) {
+    BEGIN(CUpti_Device_GetChipName_Params)
+    p->pChipName = script().number("unknown_chip", 0) != 0 ? "XX999" : "GH100";
+    return CUPTI_SUCCESS;
+}
+
+CUptiResult CUPTIAPI
+cuptiPmSamplingGetCounterAvailability(CUpti_PmSampling_GetCounterAvailability_Params* p) {
+    BEGIN(CUpti_PmSampling_GetCounterAvailability_Params)
+    if (p->pCounterAvailabilityImage == nullptr) p->counterAvailabilityImageSize = 16;
+    return CUPTI_SUCCESS;
+}
+
+CUptiResult CUPTIAPI cuptiProfilerHostInitialize(CUpti_Profiler_Host_Initialize_Params* p) {
+    BEGIN(CUpti_Profiler_Host_Initialize_Params)
+    p->pHostObject = new CUpti_Profiler_Host_Object;
+    return CUPTI_SUCCESS;
+}
+
+CUptiResult CUPTIAPI cuptiProfilerHostDeinitialize(CUpti_Profiler_Host_Deinitialize_Params* p) {
+    BEGIN(CUpti_Profiler_Host_Deinitialize_Params)
+    delete p->pHostObject;
+    return CUPTI_SUCCESS;
+}
+
+CUptiResult CUPTIAPI cuptiProfilerHostConfigAddMetrics(CUpti_Profiler_Host_ConfigAddMetrics_Params* p) {
+    BEGIN(CUpti_Profiler_Host_ConfigAddMetrics_Params)
+    size_t passes = 1;
+    for (size_t i = 0; i < p->numMetrics; ++i) {
+        const std::string metric = p->ppMetricNames[i];
+        if (script().unknown.count(metric)) return CUPTI_ERROR_INVALID_METRIC_NAME;
+        if (script().passes.count(metric)) passes = static_cast<size_t>(script().passes[metric]);
+        p->pHostObject->metrics.push_back(metric);
+    }
+    p->pHostObject->passes += passes;  // each call makes passes of its own, as the real one does
+    return CUPTI_SUCCESS;
+}
+
+CUptiResult CUPTIAPI
+cuptiProfilerHostGetConfigImageSize(CUpti_Profiler_Host_GetConfigImageSize_Params* p) {
+    BEGIN(CUpti_Profiler_Host_GetConfigImageSize_Params)
+    p->configImageSize = sizeof(size_t);
+    return CUPTI_SUCCESS;
+}
+
+CUptiResult CUPTIAPI cuptiProfilerHostGetConfigImage(CUpti_Profiler_Host_GetConfigImage_Params* p) {
+    BEGIN(CUpti_Profiler_Host_GetConfigImage_Params)
+    std::memcpy(p->pConfigImage, &p->pHostObject->passes, sizeof(size_t));
+    return CUPTI_SUCCESS;
+}
+
+CUptiResult CUPTIAPI cuptiProfilerHostGetNumOfPasses(CUpti_Profiler_Host_GetNumOfPasses_Params* p) {
+    BEGIN(CUpti_Profiler_Host_GetNumOfPasses_Params)
+    std::memcpy(&p->numOfPasses, p->pConfigImage, sizeof(size_t));
+    return CUPTI_SUCCESS;
+}
+
+CUptiResult CUPTIAPI cuptiPmSamplingEnable(CUpti_PmSampling_Enable_Params* p) {
+    BEGIN(CUpti_PmSampling_Enable_Params)
+    p->pPmSamplingObject = new CUpti_PmSampling_Object{p->deviceIndex, false};
+    return CUPTI_SUCCESS;
+}
+
+CUptiResult CUPTIAPI cuptiPmSamplingDisable(CUpti_PmSampling_Disable_Params* p) {
+    BEGIN(CUpti_PmSampling_Disable_Params)
+    delete p->pPmSamplingObject;
+    return CUPTI_SUCCESS;
+}
+
+CUptiResult CUPTIAPI cuptiPmSamplingSetConfig(CUpti_PmSampling_SetConfig_Params* p) {
+    BEGIN(CUpti_PmSampling_SetConfig_Params)
+    size_t passes = 0;
+    std::memcpy(&passes, p->pConfig, sizeof passes);
+    return passes == 1 ? CUPTI_SUCCESS : CUPTI_ERROR_NOT_SUPPORTED;
+}
+
+CUptiResult CUPTIAPI cuptiPmSamplingStart(CUpti_PmSampling_Start_Params* p) {
+    BEGIN(CUpti_PmSampling_Start_Params)
+    p->pPmSamplingObject->started = true;
+    return CUPTI_SUCCESS;
+}
+
+CUptiResult CUPTIAPI cuptiPmSamplingStop(CUpti_PmSampling_Stop_Params* p) {
+    BEGIN(CUpti_PmSampling_Stop_Params)
+    if (!p->pPmSamplingObject->started) return CUPTI_ERROR_INVALID_OPERATION;
+    p->pPmSamplingObject->started = false;
+    return CUPTI_SUCCESS;
+}
+
+CUptiResult CUPTIAPI cuptiPmSamplingGetCounterDataSize(CUpti_PmSampling_GetCounterDataSize_Params* p) {
+    BEGIN(CUpti_PmSampling_GetCounterDataSize_Params)
+    p->counterDataSize = sizeof(Image) + p->maxSamples * sizeof(size_t);
+    return CUPTI_SUCCESS;
+}
+
+CUptiResult CUPTIAPI cuptiPmSamplingCounterDataImageInitialize(
+    CUpti_PmSampling_CounterDataImage_Initialize_Params* p) {
+    BEGIN(CUpti_PmSampling_CounterDataImage_Initialize_Params)
+    auto* image = reinterpret_cast<Image*>(p->pCounterData);
+    image->capacity = (p->counterDataSize - sizeof(Image)) / sizeof(size_t);
+    image->filled = 0;
+    return CUPTI_SUCCESS;
+}
+
+CUptiResult CUPTIAPI cuptiPmSamplingDecodeData(CUpti_PmSampling_DecodeData_Params* p) {
+    BEGIN(CUpti_PmSampling_DecodeData_Params)
+    auto* image = reinterpret_cast<Image*>(p->pCounterDataImage);
+    p->decodeStopReason = CUPTI_PM_SAMPLING_DECODE_STOP_REASON_END_OF_RECORDS;
+    // Only the first GPU has samples: what is told apart is told by its GPU number.
+    if (p->pPmSamplingObject->gpu != 0 || next_decode >= script().decodes.size()) return CUPTI_SUCCESS;
+    const Decode decode = script().decodes[next_decode++];
+    if (decode.kind == "crash") std::raise(SIGSEGV);
+    if (decode.kind == "fail") return static_cast<CUptiResult>(decode.number);
+    for (long i = 0; i < decode.number && next_sample < script().samples.size(); ++i, ++next_sample) {
+        if (image->filled == image->capacity)  // the rest is lost, as with the real library
+            p->decodeStopReason = CUPTI_PM_SAMPLING_DECODE_STOP_REASON_COUNTER_DATA_FULL;
+        else
+            image->samples[image->filled++] = next_sample;
+    }
+    return CUPTI_SUCCESS;
+}
+
+CUptiResult CUPTIAPI cuptiPmSamplingGetCounterDataInfo(CUpti_PmSampling_GetCounterDataInfo_Params* p) {
+    BEGIN(CUpti_PmSampling_GetCounterDataInfo_Params)
+    const auto* image = reinterpret_cast<const Image*>(p->pCounterDataImage);
+    p->numTotalSamples = image->capacity;
+    p->numPopulatedSamples = p->numCompletedSamples = image->filled;
+    return CUPTI_SUCCESS;
+}
+
+CUptiResult CUPTIAPI
+cuptiPmSamplingCounterDataGetSampleInfo(CUpti_PmSampling_CounterData_GetSampleInfo_Params* p) {
+    BEGIN(CUpti_PmSampling_CounterData_GetSampleInfo_Params)
+    const auto* image = reinterpret_cast<const Image*>(p->pCounterDataImage);
+    const Sample& sample = script().samples[image->samples[p->sampleIndex]];
+    p->startTimestamp = sample.start_ns;
+    p->endTimestamp = sample.end_ns;
+    return CUPTI_SUCCESS;
+}
+
+CUptiResult CUPTIAPI
+cuptiProfilerHostEvaluateToGpuValues(CUpti_Profiler_Host_EvaluateToGpuValues_Params* p) {
+    BEGIN(CUpti_Profiler_Host_EvaluateToGpuValues_Params)
+    const auto* image = reinterpret_cast<const Image*>(p->pCounterDataImage);
+    const Sample& sample = script().samples[image->samples[p->rangeIndex]];
+    for (size_t i = 0; i < p->numMetrics; ++i) {
+        const auto found = sample.values.find(p->ppMetricNames[i]);
+        p->pMetricValues[i] = found == sample.values.end() ? 0.0 : found->second;
+    }
+    return CUPTI_SUCCESS;
+}
+
+}  // extern "C"
