@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -59,11 +61,24 @@ def _luminance(colour):
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
+def _contrast(first, second):
+    light, dark = sorted((_luminance(first), _luminance(second)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("terms", [palette.COMPUTE_TERMS, palette.MEMORY_TERMS])
+def test_neighbours_differ_in_lightness_so_that_no_hue_is_needed(terms):
+    """Clock and padding are often absent: then what stands around them must differ too."""
+    seldom = {"padding_pct", "clock_pct", "sm_empty_pct"}
+    usual = [term for term in terms if term.field not in seldom]
+    for row in (terms, usual):
+        for left, right in itertools.pairwise(row):
+            assert _contrast(left.colour, right.colour) >= 1.5, (left.label, right.label)
+
+
 @pytest.mark.parametrize("term", [*palette.COMPUTE_TERMS, *palette.MEMORY_TERMS])
 def test_letters_are_legible_on_their_colour(term):
-    light, dark = sorted((_luminance(term.ink), _luminance(term.colour)), reverse=True)
-
-    assert (light + 0.05) / (dark + 0.05) >= 4.5  # WCAG AA for text
+    assert _contrast(term.ink, term.colour) >= 4.5  # WCAG AA for text
 
 
 def test_a_ledger_without_terms_says_so_and_draws_no_part():

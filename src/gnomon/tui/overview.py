@@ -64,7 +64,8 @@ def lines(snapshot: Snapshot, width: int, height: int, selected: int, sort: Sort
     for at, view in enumerate(snapshot.gpus):
         marked = at == selected and len(snapshot.gpus) > 1
         drawn = block(view, width, block_lines, phases=snapshot.phases, selected=marked)
-        result += drawn + [Text()] * (block_lines - len(drawn))
+        missing = block_lines - len(drawn) if len(snapshot.gpus) > 1 else 0
+        result += drawn + [Text()] * missing
     if plan.is_compact:
         result.append(_letters(width))
     if not plan.has_host:

@@ -20,7 +20,7 @@ ERROR = "#f2776e"
 
 COMPUTE = "#2cb69c"
 MEMORY = "#5f9df7"
-BUSY = "#8b93a3"
+BUSY = "#a5adbb"
 CLOCK = "#e39a2d"
 POWER = "#b98be0"
 
@@ -39,17 +39,24 @@ class Term:
 
 COMPUTE_TERMS = (
     Term("achieved_pct", "A", "achieved", "arithmetic that counts towards the peak", COMPUTE),
-    Term("padding_pct", "P", "padding", "tensor work that was not the model's", "#bfe8a8"),
-    Term("clock_pct", "C", "clock", "SM clock below its reference", CLOCK),
-    Term("stalled_pct", "S", "stalled", "warps are resident, the pipe does not issue", "#a97bd6"),
-    Term("sm_empty_pct", "E", "SMs empty", "small grids, tails, gaps between kernels", "#7c8aa5"),
+    Term("padding_pct", "P", "padding", "tensor work that was not the model's", "#1c6f54", BRIGHT),
+    Term("clock_pct", "C", "clock", "SM clock below its reference", "#ffc152"),
+    Term(
+        "stalled_pct",
+        "S",
+        "stalled",
+        "warps are resident, the pipe does not issue",
+        "#7d4fb5",
+        BRIGHT,
+    ),
+    Term("sm_empty_pct", "E", "SMs empty", "small grids, tails, gaps between kernels", "#93a3c0"),
     Term("idle_pct", "I", "idle", "nothing ran", "#353d4c", "#c3c9d4"),
     Term("copying_pct", "X", "copying", "only PCIe or NVLink moved data", "#efe06a"),
 )
 MEMORY_TERMS = (
     Term("achieved_pct", "A", "achieved", "bytes moved to and from DRAM", MEMORY),
-    Term("clock_pct", "C", "clock", "memory clock below its maximum", CLOCK),
-    Term("not_requested_pct", "N", "not requested", "nobody asked for more", "#7c8aa5"),
+    Term("clock_pct", "C", "clock", "memory clock below its maximum", "#ffc152"),
+    Term("not_requested_pct", "N", "not requested", "nobody asked for more", "#5b6780", BRIGHT),
     Term("idle_pct", "I", "idle", "nothing ran", "#353d4c", "#c3c9d4"),
 )
 UNKNOWN = Term("", "?", "not measured", "a term of the ledger is missing", PANEL, DIM)
