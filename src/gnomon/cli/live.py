@@ -44,11 +44,16 @@ class Feed:
     title: str
     collector: Collector | None = None
 
-    def latest(self, window_ns: int) -> list[GpuSummary]:
-        """Summarize the newest ``window_ns``; waits for it where measuring has just begun."""
-        if self.collector is not None:
-            self._wait_for(window_ns)
-        return latest(self.measurements, window_ns)
+    def latest(self, window_ns: int, *, only: bool = False) -> list[GpuSummary]:
+        """Summarize the newest ``window_ns``; waits for it where measuring has just begun.
+
+        ``only``: there will be no further reading, so that what was read at the start, and is
+        read but seldom (limits, memory), belongs to this one.
+        """
+        if self.collector is None:
+            return latest(self.measurements, window_ns)
+        self._wait_for(window_ns)
+        return latest(self.measurements, MEMORY_NS if only else window_ns)
 
     def missing(self) -> list[str]:
         """Return a line for each source that cannot measure here."""

@@ -60,7 +60,7 @@ def _print(feed: Feed, window_ns: int, *, as_json: bool, forever: bool) -> None:
 
     while True:
         started_s = time.monotonic()
-        summaries = feed.latest(window_ns)
+        summaries = feed.latest(window_ns, only=not forever)
         if forever:
             click.echo(json.dumps(rendering.json_document(summaries), allow_nan=False))
         elif as_json:
