@@ -30,6 +30,8 @@ from gnomon.sources.base import Batch, Capability, Description, Missing
 # (docs/measurements/pm_sampling.md).
 DEFAULT_INTERVAL_US = 10_000
 DEFAULT_PERIOD_NS = 500_000_000
+# A decode costs 1 ms whatever it finds, and the hardware buffer holds some hundred samples.
+SAMPLES_A_DECODE = 100
 # Loading CUPTI and configuring a GPU takes 0.7 s on an H200.
 START_TIMEOUT_S = 10.0
 MOST_CRASHES = 3
@@ -186,7 +188,7 @@ class PmSource:
             "--interval-us",
             str(self._interval_us),
             "--decode-ms",
-            str(max(1, self.period_ns // 10**6)),
+            str(max(1, min(self.period_ns // 10**6, self._interval_us * SAMPLES_A_DECODE // 1000))),
         ]
 
     def _helper_environment(self) -> dict[str, str]:
