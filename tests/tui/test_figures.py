@@ -33,7 +33,14 @@ def test_rates(value, shown):
 
 @pytest.mark.parametrize(
     ("seconds", "shown"),
-    [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h 00 min"), (300_000, "3 d")],
+    [
+        (0, "0 s"),
+        (119, "119 s"),
+        (120, "2 min"),
+        (7199, "119 min"),
+        (7260, "2 h"),
+        (300_000, "3 d"),
+    ],
 )
 def test_spans(seconds, shown):
     assert figures.span(seconds * 1_000_000_000) == shown

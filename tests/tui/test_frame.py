@@ -1,6 +1,6 @@
 import pytest
 
-from gnomon.tui import frame
+from gnomon.tui import figures, frame
 from tests.tui.standins import END_NS, S, plain, snapshot
 
 
@@ -14,12 +14,28 @@ def test_header_status_and_footer_are_one_line_of_the_width(width, view):
     assert frame.footer("VRAM", width).cell_len == width
 
 
-def test_at_80_columns_nothing_of_header_and_footer_is_cut():
-    state = frame.state(snapshot(), paused=False, is_replay=False, behind_ns=119 * S)
-    header = frame.header(snapshot(window_ns=60 * S), "overview", state, "a title", 80).plain
+@pytest.mark.parametrize(
+    ("age_s", "how", "window"),
+    [
+        (1, {}, True),
+        (1, {"behind_ns": 119 * S}, True),
+        (1, {"is_replay": True, "at_end": True}, False),
+        (599, {}, False),
+        (47 * 3600, {}, False),
+        (999 * 86_400, {}, False),
+    ],
+)
+def test_at_80_columns_tabs_state_and_clock_are_whole(age_s, how, window):
+    shown = snapshot(window_ns=60 * S, wall_ns=END_NS + age_s * S)
+    state = frame.state(shown, **({"paused": False, "is_replay": False} | how))
+    header = frame.header(shown, "overview", state, "a title", 80).plain
 
-    assert header.rstrip().endswith("last 60 s")
     assert "4 health" in header
+    assert f"{state.plain} {figures.clock_time(END_NS)} " in header
+    assert header.rstrip().endswith("last 60 s") == window
+
+
+def test_at_80_columns_no_key_of_the_footer_is_cut():
     assert frame.footer("VRAM", 80).plain.rstrip().endswith("q quit")
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from gnomon.recording.base import Meta, SkippedSegment
+from gnomon.recording.base import Meta, SkippedSegment, Unavailable
 from gnomon.tui import health
 from gnomon.tui.snapshot import Health
 from tests.tui.standins import END_NS, plain, snapshot
@@ -50,6 +50,13 @@ def test_nothing_to_tell_is_said_in_words():
 
     assert "no source reported" in text
     assert "everything that was asked for is being measured" in text
+
+
+def test_a_long_remedy_is_wrapped_not_cut():
+    remedy = "install the driver, or run the demo, which needs no GPU at all, on any machine"
+    meta = Meta(1, unavailable=[Unavailable("nvml", "no driver: " + "x" * 30, remedy)])
+
+    assert remedy in " ".join(plain(health.lines(snapshot(meta=meta), 79)).split())
 
 
 @pytest.mark.parametrize("width", [40, 79, 199])

@@ -51,7 +51,7 @@ def rate(bytes_per_s: float | None) -> str:
 
 
 def span(duration_ns: int) -> str:
-    """``4 s``, ``12 min``, ``3 h 05 min``, ``6 d``: coarse, for ages and distances."""
+    """``4 s``, ``12 min``, ``3 h``, ``6 d``: coarse, for ages and distances."""
     seconds = round(duration_ns / NS_PER_S)
     if seconds < 120:
         return f"{seconds} s"
@@ -59,7 +59,7 @@ def span(duration_ns: int) -> str:
     if minutes < 120:
         return f"{minutes} min"
     hours = minutes // 60
-    return f"{hours} h {minutes % 60:02d} min" if hours < 48 else f"{hours // 24} d"
+    return f"{hours} h" if hours < 48 else f"{hours // 24} d"
 
 
 def clock_time(ts_ns: int) -> str:

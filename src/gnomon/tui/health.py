@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ from gnomon.tui.figures import MISSING, clock_time
 from gnomon.tui.snapshot import Snapshot
 
 NS_PER_MS = 1_000_000
+REASON_COLUMN = 28
+ALL_MEASURED = "everything that was asked for is being measured"
 SEVERITY_STYLES = {
     Severity.WARNING.value: palette.WARNING,
     Severity.CRITICAL.value: palette.ERROR,
@@ -24,7 +27,7 @@ def lines(snapshot: Snapshot, width: int) -> list[Text]:
     result: list[Text] = []
     for heading, rows in (
         ("Sources", _sources(snapshot.health.sources)),
-        ("Unavailable, and why", _unavailable(snapshot, width)),
+        ("Unavailable, and why", unavailable(snapshot, width) or [_none(ALL_MEASURED)]),
         ("Lost measurements", _losses(snapshot.health.losses)),
         ("Files that could not be read", _skipped(snapshot)),
         ("Events, newest first", _events(snapshot.health.events)),
@@ -73,21 +76,22 @@ def _cpu_share(row: Mapping[str, Any]) -> str:
     return MISSING if cpu_ns is None or not duration_ns else f"{cpu_ns / duration_ns * 100:.2f} %"
 
 
-def _unavailable(snapshot: Snapshot, width: int) -> list[Text]:
+def unavailable(snapshot: Snapshot, width: int) -> list[Text]:
+    """What is not measured, why, and what would help, wrapped: a cut remedy would be none."""
     entries = snapshot.meta.unavailable if snapshot.meta else ()
     labels = {view.summary.uuid: f" (GPU {view.label})" for view in snapshot.gpus}
+    room = max(10, width - REASON_COLUMN)
+    indent = " " * REASON_COLUMN
     result = []
     for entry in entries:
         name = f"{entry.metric}{labels.get(entry.gpu_uuid or '', '')}"
-        text = Text(f" {name:<26} ", style=palette.TEXT)
-        text.append(f"{MISSING} {entry.reason}", style=palette.WARNING)
-        remedy = Text(f"{'':29}{entry.remedy}", style=palette.DIM)
-        fits = text.cell_len + len(entry.remedy) + 2 <= width
-        if fits or not entry.remedy:
-            result.append(text.append(f"  {entry.remedy}", style=palette.DIM))
-        else:
-            result += [text, remedy]
-    return result or [_none("everything that was asked for is being measured")]
+        reason = textwrap.wrap(entry.reason, room) or [MISSING]
+        text = Text(f" {name:<{REASON_COLUMN - 4}} ", style=palette.TEXT)
+        result.append(text.append(f"{MISSING} {reason[0]}", style=palette.WARNING))
+        result += [Text(indent + line, style=palette.WARNING) for line in reason[1:]]
+        remedy = textwrap.wrap(entry.remedy, room)
+        result += [Text(indent + line, style=palette.DIM) for line in remedy]
+    return result
 
 
 def _losses(rows: Sequence[Mapping[str, Any]]) -> list[Text]:

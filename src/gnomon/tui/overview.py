@@ -17,6 +17,7 @@ from gnomon.tui.gpu_block import (
     verdict,
 )
 from gnomon.tui.gpu_chart import clock_chart
+from gnomon.tui.health import unavailable
 from gnomon.tui.process_table import Sort, table
 from gnomon.tui.snapshot import GpuView, Snapshot
 
@@ -91,12 +92,7 @@ def nothing(snapshot: Snapshot, width: int) -> list[Text]:
     waiting = snapshot.at_ns is None
     head = "Waiting for the first sample …" if waiting else "No GPU to show."
     result = [Text(), Text(f" {head}", style=f"bold {palette.BRIGHT}")]
-    for entry in snapshot.meta.unavailable if snapshot.meta else ():
-        text = Text(f"   {entry.metric}: ", style=palette.TEXT)
-        text.append(entry.reason, style=palette.WARNING)
-        text.append(f"  {entry.remedy}" if entry.remedy else "", style=palette.DIM)
-        text.truncate(width, overflow="ellipsis")
-        result.append(text)
+    result += unavailable(snapshot, width)
     result.append(Text(" `gnomon doctor` says what this machine can measure.", style=palette.DIM))
     return result
 
