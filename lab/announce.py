@@ -31,7 +31,12 @@ class PhaseRecord:
 
     @classmethod
     def of(
-        cls, name: str, bounds_ns: tuple[int, int], iterations: int, work: Work, expected: dict
+        cls,
+        name: str,
+        bounds_ns: tuple[int, int],
+        iterations: int,
+        work: Work,
+        expected: dict[str, Any],
     ) -> PhaseRecord:
         return cls(
             name,
@@ -64,31 +69,35 @@ class Announcer:
     sidecar: Path | None = None
     recording: Path | None = None
 
-    def begin(self, name: str) -> None:
-        if self.recording is not None:
-            from gnomon.recording.marks import mark
+    def announce(self, record: PhaseRecord) -> None:
+        """Write both edges of a finished phase, with the instants at which they were.
 
-            mark(self.recording, name, "begin")
-
-    def end(self, name: str, work: Work) -> None:
-        """Mark the end; call at once, before anything slow is asked of the phase."""
-        if self.recording is not None:
-            from gnomon.recording.marks import mark
-
-            mark(
-                self.recording,
-                name,
-                "end",
-                model_flops=work.flops or None,
-                flops_dtype=work.flops_dtype if work.flops else None,
-                model_bytes=work.dram_bytes,
-                tokens=work.tokens,
-            )
-
-    def write(self, record: PhaseRecord) -> None:
+        Writing a mark takes tens of milliseconds (files are synchronized); before the phase it
+        would leave the GPU idle inside it.
+        """
         if self.sidecar is not None:
             with self.sidecar.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(asdict(record)) + "\n")
+        if self.recording is not None:
+            _mark(self.recording, record)
+
+
+def _mark(recording: Path, record: PhaseRecord) -> None:
+    from gnomon.enums import PhaseEdge
+    from gnomon.recording.marks import mark
+
+    mark(recording, record.name, PhaseEdge.BEGIN, ts_ns=record.from_ns)
+    mark(
+        recording,
+        record.name,
+        PhaseEdge.END,
+        ts_ns=record.to_ns,
+        model_flops=record.model_flops,
+        flops_dtype=record.flops_dtype,
+        model_bytes=record.model_bytes,
+        tokens=record.tokens,
+        detail={"iterations": record.iterations, "expected": record.expected},
+    )
 
 
 def read_sidecar(path: Path) -> list[PhaseRecord]:

@@ -122,12 +122,13 @@ class ClockProbe:
         shape = (_LAUNCHES_IN_FLIGHT, self._blocks, 3)
         self._notes = cupyx.zeros_pinned(shape, dtype="i8")
         self._kernel = cupy.RawKernel(_SOURCE, "note_clock")
-        self._stream = _highest_priority_stream()
+        self._stream = _high_priority_stream()
         self._stopping = threading.Event()
         self._series = ClockSeries()
         self._samples: list[ClockSample] = []
         self._error: BaseException | None = None
         self._offset_ns = 0
+        self.paused = False
         self._thread = threading.Thread(target=self._run, name="clock64", daemon=True)
 
     @classmethod
@@ -157,7 +158,7 @@ class ClockProbe:
     def _probe_until_stopped(self) -> None:
         launched = read = 0
         while not self._stopping.wait(self._period_s):
-            if launched - read < _LAUNCHES_IN_FLIGHT:
+            if not self.paused and launched - read < _LAUNCHES_IN_FLIGHT:
                 self._launch(launched % _LAUNCHES_IN_FLIGHT)
                 launched += 1
             while read < launched - 1 and self._take(read % _LAUNCHES_IN_FLIGHT):
@@ -199,11 +200,12 @@ class ClockProbe:
         return min(offsets)[1]
 
 
-def _highest_priority_stream() -> Any:
+def _high_priority_stream() -> Any:
     import cupy
+    import torch
 
-    _least, greatest = cupy.cuda.runtime.deviceGetStreamPriorityRange()
-    return cupy.cuda.Stream(non_blocking=True, priority=greatest)
+    stream = torch.cuda.Stream(priority=-1)  # the workload's has 0; torch's pool keeps it alive
+    return cupy.cuda.ExternalStream(stream.cuda_stream)
 
 
 def write(samples: Sequence[ClockSample], path: Path) -> None:
@@ -222,32 +224,46 @@ def read(path: Path) -> list[ClockSample]:
 
 
 def disturbance(pairs: int, seconds: float) -> dict[str, float]:
-    """Throughput of a GEMM loop with the probe over without, in alternating windows."""
-    from benchmarks.paired_ratios import bootstrap_median
+    """Throughput of one unbroken GEMM loop, with the probe running over with it paused.
+
+    Windows of ``seconds`` alternate; the first 10 % of each is left out.
+    """
+    from benchmarks.paired_ratios import Progress, bootstrap_median, paired_ratios
 
     from lab.activity import repeat
     from lab.matrix import gemm
 
     activity = gemm(4096, 4096, 4096)
     repeat(activity, 2.0)
-    ratios = []
-    for pair in range(pairs):
-        rates: dict[bool, float] = {}
-        for with_probe in (pair % 2 == 0, pair % 2 == 1):
-            probe = ClockProbe.start() if with_probe else None
-            stretch = repeat(activity, seconds)
-            rates[with_probe] = stretch.iterations / stretch.seconds
-            if probe is not None:
-                probe.stop()
-        ratios.append(rates[True] / rates[False])
+    probe = ClockProbe.start()
+    ts_ns, done = [time.time_ns()], [0.0]
+    step_of_work = activity.step
+
+    def step() -> None:
+        probe.paused = int((time.time_ns() - ts_ns[0]) / 1e9 / seconds) % 2 == 1
+        step_of_work()
+        ts_ns.append(time.time_ns())
+        done.append(done[-1] + 1.0)
+
+    activity.step = step
+    repeat(activity, 2 * pairs * seconds + 0.1)
+    probe.stop()
+    length_ns, guard_ns = round(seconds * 1e9), round(seconds * 1e8)
+    windows = [
+        (ts_ns[0] + i * length_ns + guard_ns, ts_ns[0] + (i + 1) * length_ns)
+        for i in range(2 * pairs)
+    ]
+    ratios = paired_ratios(
+        Progress(ts_ns, done), list(zip(windows[::2], windows[1::2], strict=True))
+    )
     median, low, high = bootstrap_median(ratios)
     return {"pairs": pairs, "ratio": median, "low": low, "high": high}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="What the clock64 probe costs a GEMM loop.")
-    parser.add_argument("--pairs", type=int, default=20)
-    parser.add_argument("--seconds", type=float, default=0.5, help="length of each window")
+    parser.add_argument("--pairs", type=int, default=30)
+    parser.add_argument("--seconds", type=float, default=1.0, help="length of each window")
     options = parser.parse_args()
     print(json.dumps(disturbance(options.pairs, options.seconds)))
     return 0

@@ -73,6 +73,20 @@ def causal_attention(batch: int, heads: int, length: int, head_dim: int) -> Work
     )
 
 
+def tiled_causal_attention_flops(
+    batch: int, heads: int, length: int, head_dim: int, tile_rows: int = 128
+) -> float:
+    """FLOPs that a tiled kernel executes for causal attention: tiles on the diagonal are whole.
+
+    S (S + tile) / 2 pairs instead of S (S + 1) / 2. 128 rows is what PyTorch 2.11 runs on an H200
+    at head_dim 128: 3.1 % more than the causal count at S = 4096, and the tensor counter times
+    the true clock read 3.1 % more.
+    """
+    tiles = -(-length // tile_rows)
+    pairs = tile_rows * tile_rows * tiles * (tiles + 1) // 2
+    return 4.0 * batch * heads * head_dim * pairs
+
+
 def fused_multiply_adds(blocks: int, threads: int, per_thread: int) -> Work:
     """Return the work of a kernel in which each thread does so many fp32 FMAs; no memory."""
     return Work(flops=2.0 * blocks * threads * per_thread, flops_dtype="fp32")

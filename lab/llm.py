@@ -97,7 +97,12 @@ def eager_decode(batch: int, context: int) -> Activity:
     def work(steps: int) -> Work:
         return known_work.growing_decode(SHAPE, batch, context + 1, steps)
 
-    return Activity(step, work, begin=lambda: cache.crop(context))
+    def back_to_the_prompt() -> None:
+        grown = cache.get_seq_length() - context
+        if grown:
+            cache.crop(-grown)
+
+    return Activity(step, work, begin=back_to_the_prompt)
 
 
 def graph_decode(batch: int, context: int) -> Activity:

@@ -40,8 +40,11 @@ def padded_gemm(size: int, useful_share: float) -> Activity:
         return Work((work.flops or 0.0) * useful_share, work.flops_dtype)
 
     def truth(count: int, seconds: float) -> dict[str, float]:
-        wasted = (whole.work(count).flops or 0.0) * (1 - useful_share)
-        return {"padding_flops_per_s": wasted / seconds}
+        executed = (whole.work(count).flops or 0.0) / seconds
+        return {
+            "executed_flops_per_s": executed,
+            "padding_flops_per_s": executed * (1 - useful_share),
+        }
 
     return Activity(whole.step, useful, QUEUED, truth=truth)
 
@@ -59,12 +62,16 @@ def attention(batch: int, heads: int, length: int, head_dim: int) -> Activity:
 
     launches = _launches(product)
     one = known_work.causal_attention(batch, heads, length, head_dim)
+    tiled_flops = known_work.tiled_causal_attention_flops(batch, heads, length, head_dim)
 
     def step() -> None:
         for _ in range(launches):
             product()
 
-    return Activity(step, lambda count: one.times(count * launches), QUEUED)
+    def truth(count: int, seconds: float) -> dict[str, float]:
+        return {"executed_flops_per_s": tiled_flops * count * launches / seconds}
+
+    return Activity(step, lambda count: one.times(count * launches), QUEUED, truth=truth)
 
 
 def device_copy(size_bytes: int) -> Activity:

@@ -33,9 +33,9 @@ PHASES: tuple[Phase, ...] = (
     ),
     Phase(
         "decode_large_batch",
-        "Llama-3.1-8B decode, CUDA graph, batch 512, context 1024: DRAM streams the KV cache",
+        "Llama-3.1-8B decode, CUDA graph, batch 512, context 1024: GPU-bound, half of it padding",
         lambda: llm.graph_decode(512, 1024),
-        ("memory",),
+        ("compute", "memory", "clock"),
     ),
     Phase(
         "prefill_8x2048",

@@ -27,10 +27,8 @@ def run_phase(phase: Phase, seconds: float, warm_up_s: float, announcer: Announc
     try:
         repeat(activity, warm_up_s)  # sustained, not burst: clocks settle within seconds
         activity.begin()
-        announcer.begin(phase.name)
         stretch = repeat(activity, seconds)
         work = activity.work(stretch.iterations)
-        announcer.end(phase.name, work)
         truth = dict(activity.truth(stretch.iterations, stretch.seconds))
     finally:
         torch.cuda.synchronize()
@@ -38,7 +36,7 @@ def run_phase(phase: Phase, seconds: float, warm_up_s: float, announcer: Announc
     expected = {**truth, "bounds": list(phase.bounds)}
     bounds_ns = (stretch.from_ns, stretch.to_ns)
     record = PhaseRecord.of(phase.name, bounds_ns, stretch.iterations, work, expected)
-    announcer.write(record)
+    announcer.announce(record)
     return record
 
 

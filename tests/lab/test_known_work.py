@@ -18,6 +18,7 @@ from lab.known_work import (
     growing_decode,
     lora_step,
     prefill,
+    tiled_causal_attention_flops,
 )
 
 LLAMA = LlamaShape()
@@ -106,6 +107,24 @@ def test_attention_of_a_model_is_that_of_its_layers():
     one_layer = causal_attention(3, LLAMA.heads, 512, LLAMA.head_dim).flops
 
     assert LLAMA.attention_flops(3 * causal_pairs(512)) == LLAMA.layers * one_layer
+
+
+@given(st.integers(1, 8), st.integers(1, 64))
+def test_tiles_execute_whole_blocks_on_the_diagonal(tiles, tile_rows):
+    length = tiles * tile_rows
+    blocks = sum(1 for row in range(tiles) for column in range(tiles) if column <= row)
+    executed = tiled_causal_attention_flops(1, 1, length, 1, tile_rows)
+
+    assert executed == 4.0 * blocks * tile_rows**2
+    assert executed >= causal_attention(1, 1, length, 1).flops
+
+
+def test_tiles_cost_3_percent_more_at_4096():
+    ratio = tiled_causal_attention_flops(4, 32, 4096, 128) / (
+        causal_attention(4, 32, 4096, 128).flops
+    )
+
+    assert ratio == pytest.approx(1.031, abs=5e-4)
 
 
 def test_gemm_counts_two_flops_a_multiply_add_and_every_matrix_once():

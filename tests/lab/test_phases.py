@@ -43,8 +43,8 @@ def test_a_phase_survives_the_sidecar(tmp_path):
     path = tmp_path / "phases.jsonl"
     work = Work(5e14, "bf16", 1e12, None)
     record = PhaseRecord.of("gemm", (10, 10 + 2_000_000_000), 7, work, {"idle_pct": 60.0})
-    Announcer(sidecar=path).write(record)
-    Announcer(sidecar=path).write(record)
+    Announcer(sidecar=path).announce(record)
+    Announcer(sidecar=path).announce(record)
 
     assert read_sidecar(path) == [record, record]
     assert record.flops_per_s == 2.5e14
