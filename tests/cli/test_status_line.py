@@ -13,7 +13,7 @@ class Terminal(io.StringIO):
 
 def test_one_gpu():
     assert status_text(61 * 10**9, [s.PREFILL]) == (
-        "recording 1 min 01 s | GPU 0 busy 100, SOL compute <=55 memory 27 %, 691 W | CPU 12 %"
+        "recording 1 min 01 s | GPU busy 100, SOL compute <=55 memory 27 %, 691 W | CPU 12 %"
     )
 
 
@@ -25,7 +25,7 @@ def test_many_gpus_are_ranges():
 
 def test_unknown_is_a_dash_and_a_problem_comes_first():
     assert status_text(10**9, [s.UNKNOWN], "disk full: not recorded") == (
-        "recording 1.0 s | disk full: not recorded | GPU 0 busy -, SOL compute - memory - %"
+        "recording 1.0 s | disk full: not recorded | GPU busy -, SOL compute - memory - %"
     )
 
 

@@ -9,28 +9,26 @@ from typing import TextIO
 from gnomon.analysis.summary_types import GpuSummary
 from gnomon.cli.numbers import duration
 
-MOST_GPUS_SHOWN = 2
-
 
 def status_text(elapsed_ns: int, summaries: Sequence[GpuSummary], problem: str = "") -> str:
     """Return the line: time, each GPU's busy beside its SOL (or their ranges), and a problem."""
     parts = [f"recording {duration(elapsed_ns)}"]
     if problem:
         parts.append(problem)
-    if len(summaries) > MOST_GPUS_SHOWN:
+    if len(summaries) == 1:
+        parts.append(_one_gpu(summaries[0]))
+    elif summaries:
         parts.append(_all_gpus(summaries))
-    else:
-        parts += [_one_gpu(number, each) for number, each in enumerate(summaries)]
     cpu_pct = next((each.cpu_pct for each in summaries if each.cpu_pct is not None), None)
     if cpu_pct is not None:
         parts.append(f"CPU {cpu_pct:.0f} %")
     return " | ".join(parts)
 
 
-def _one_gpu(number: int, summary: GpuSummary) -> str:
+def _one_gpu(summary: GpuSummary) -> str:
     at_most = "<=" if summary.at_most else ""
     text = (
-        f"GPU {number} busy {_whole(summary.busy_pct)}, SOL compute "
+        f"GPU busy {_whole(summary.busy_pct)}, SOL compute "
         f"{at_most}{_whole(summary.compute_sol_pct)} memory {_whole(summary.memory_sol_pct)} %"
     )
     return text if summary.power_watts is None else f"{text}, {summary.power_watts:.0f} W"
