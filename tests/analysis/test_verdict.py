@@ -48,7 +48,7 @@ def test_at_most_is_said_where_the_clock_is_not_the_true_one():
 
     text = of("compute", ledger, pipe="tensor", compute_sol_pct=55.5, at_most=True)
 
-    assert text == "compute-bound: tensor pipe no more than 56 % of peak; stalls cost 31 %"
+    assert text == "compute-bound: tensor pipe no more than 56 % of peak; lost to stalls 31 %"
 
 
 def test_one_thread_on_a_busy_gpu():

@@ -80,17 +80,18 @@ def _pipe_shares(base: SourceColumns) -> dict[Pipe, Floats]:
     compete.
     """
     columns = base.columns
-    shares: dict[Pipe, Floats] = {}
     fp64_tensor = [
         np.nan_to_num(columns[name])
         for name in ("tensor_dfma_active_pct", "tensor_dmma_active_pct")
         if name in columns
     ]
-    if fp64_tensor:
-        shares[Pipe.FP64_TENSOR] = np.maximum.reduce(fp64_tensor)
+    fp64_share = np.maximum.reduce(fp64_tensor) if fp64_tensor else None
+    shares: dict[Pipe, Floats] = {}  # the first wins where all are 0
     if "tensor_active_pct" in columns:
-        other = shares.get(Pipe.FP64_TENSOR, 0.0)
+        other = 0.0 if fp64_share is None else fp64_share
         shares[Pipe.TENSOR] = np.maximum(columns["tensor_active_pct"] - other, 0.0)
+    if fp64_share is not None:
+        shares[Pipe.FP64_TENSOR] = fp64_share
     for pipe, name in (
         (Pipe.FP64, "fp64_active_pct"),
         (Pipe.FP32, "fp32_active_pct"),

@@ -90,12 +90,17 @@ def _compute(summary: GpuSummary) -> str:
         f"compute-bound: {PIPE_NAMES.get(summary.pipe or '', summary.pipe)} pipe "
         f"{at} {summary.compute_sol_pct or 0.0:.0f} % of peak"
     )
-    losses = []
-    if (summary.ledger.stalled_pct or 0.0) >= WORTH_SAYING_PCT:
-        losses.append(f"stalls cost {summary.ledger.stalled_pct:.0f} %")
-    if (summary.ledger.clock_pct or 0.0) >= WORTH_SAYING_PCT:
-        losses.append(f"{_throttle(summary)} {summary.ledger.clock_pct:.0f} %")
-    return text + ("; " + ", ".join(losses) if losses else "") + _starved_too(summary)
+    costs = (
+        ("padding", summary.ledger.padding_pct),
+        ("stalls", summary.ledger.stalled_pct),
+        (_throttle(summary), summary.ledger.clock_pct),
+    )
+    losses = [
+        f"{name} {cost:.0f} %"
+        for name, cost in sorted(costs, key=lambda one: -(one[1] or 0.0))
+        if (cost or 0.0) >= WORTH_SAYING_PCT
+    ]
+    return text + ("; lost to " + ", ".join(losses) if losses else "") + _starved_too(summary)
 
 
 def _clock(summary: GpuSummary) -> str:

@@ -64,6 +64,10 @@ class HostSource:
         self._processes.rows(self.watched_pids(), 0)
         self._last = (_now_ns(), self._machine.read())
 
+    def warnings(self) -> tuple[str, ...]:
+        """Return nothing: the kernel's counters have no window of their own."""
+        return ()
+
     def describe(self) -> Description:
         """Return the host's facts, and what the last readings did not get."""
         missing = dict(self._machine.missing)
