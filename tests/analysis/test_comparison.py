@@ -21,3 +21,7 @@ def test_the_slow_one_is_named():
 def test_a_faster_one_is_no_complaint_and_two_gpus_are_no_peers():
     assert outlier_warnings(gpus([1400.0, 1400.0, 1900.0])) == [(), (), ()]
     assert outlier_warnings(gpus([1400.0, 900.0])) == [(), ()]
+
+
+def test_gpus_that_do_different_work_are_no_peers():
+    assert outlier_warnings(gpus([1980.0, 1400.0, 1200.0, 345.0])) == [(), (), (), ()]

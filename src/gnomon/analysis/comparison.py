@@ -1,7 +1,8 @@
 """GPUs of one host against each other: the one that stands out is named.
 
 A GPU is an outlier when it lies further from the median of its peers (same name, same window)
-than the tolerance of the metric. The median of few values is robust to the outlier itself.
+than the tolerance of the metric, while most of them lie within it: GPUs that do different work
+are no peers. The median of few values is robust to the outlier itself.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from statistics import median
 from gnomon.analysis.summary_types import GpuSummary
 
 LEAST_PEERS = 3
+# Where fewer of the GPUs agree with their median, they do different work and none stands out.
+LEAST_AGREEMENT = 2 / 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,9 @@ def _outlier(
     if own is None or one.mig_uuid is not None or len(peers) < LEAST_PEERS:
         return None
     middle = median(peers)
+    agreeing = sum(abs(value - middle) <= comparison.tolerance for value in peers)
+    if agreeing < LEAST_AGREEMENT * len(peers):
+        return None
     if (own - middle) * comparison.bad_when <= comparison.tolerance:
         return None
     word = "above" if comparison.bad_when > 0 else "below"
