@@ -1,7 +1,10 @@
 """The host half of a real libcupti, which needs no GPU: passes and config images of metric sets."""
 
 import ctypes
+import multiprocessing
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,13 +30,34 @@ _Image = _params(("host", POINTER), ("size", SIZE), ("image", POINTER))
 _Passes = _params(("size", SIZE), ("image", POINTER), ("passes", SIZE))
 
 
-def library(package):
+def find(package):
     """Return the libcupti of an installed wheel (cu13 or cuda_cupti); skips without it."""
     for entry in sys.path:
         for path in Path(entry or ".").glob(f"nvidia/{package}/lib/libcupti.so.*"):
-            ctypes.CDLL(str(path.parent / "libnvperf_host.so"))
-            return Host(ctypes.CDLL(str(path)))
-    pytest.skip(f"no nvidia/{package} wheel with libcupti is installed (see the test group)")
+            return path
+    return pytest.skip(f"no nvidia/{package} wheel with libcupti is installed (see the test group)")
+
+
+def library(package):
+    """Load it into this process, which can hold one version only: they share libnvperf_host."""
+    return _load(find(package))
+
+
+@contextmanager
+def own_process(package):
+    """Load it into a process of its own; yields a function like Host.config."""
+    path = find(package)
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield lambda chip, metrics: pool.submit(_config_of, path, chip, metrics).result()
+
+
+def _config_of(path, chip, metrics):
+    return _load(path).config(chip, metrics)
+
+
+def _load(path):
+    ctypes.CDLL(str(path.parent / "libnvperf_host.so"))
+    return Host(ctypes.CDLL(str(path)))
 
 
 class Host:
