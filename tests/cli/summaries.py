@@ -32,6 +32,7 @@ PREFILL = GpuSummary(
     losses={"samples_lost": 3},
     pcie_rx_bytes_per_s=4.1e6,
     pcie_tx_bytes_per_s=2.0e6,
+    pcie_sol_pct=0.0065,
     cpu_pct=12.1,
     busiest_thread_cpu_pct=99.2,
     power_limit_watts=700.0,

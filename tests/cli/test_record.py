@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import resource
 import signal
 import subprocess
 import sys
@@ -246,3 +247,24 @@ def test_two_recorders_share_a_host_and_the_first_is_announced(
     assert facts["running recorder"] == str(tmp_path / "first")
     first.terminate()
     first.wait(30)
+
+
+def test_a_full_disk_is_told_and_measuring_goes_on(environment, tmp_path):
+    """No file may grow beyond 8 KiB: the same error as of a full disk, at the same call."""
+    limit = (resource.RLIMIT_FSIZE, (8192, 8192))
+    command = [sys.executable, "-m", "gnomon", "record", "-o", str(tmp_path / "run")]
+    done = subprocess.run(
+        [*command, "--period", "20ms", "--duration", "3s"],
+        preexec_fn=lambda: resource.setrlimit(*limit),
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert done.returncode == 0
+    assert "cannot write the recording" in done.stderr
+    assert "make room" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert column(tmp_path / "run", "host_samples", "ts_ns")

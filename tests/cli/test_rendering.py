@@ -45,11 +45,11 @@ GPU 0  NVIDIA H200  GPU-11111111-2222-3333-4444-555555555555
   memory clock  3,201 MHz
   throttled by  sw_power_cap
   power         691 W of 700 W  5.6 kJ, 66 C
-  VRAM          67.0 GB of 151 GB
-  PCIe          in 4.1 MB/s, out 2.0 MB/s
+  VRAM          62.4 GiB of 140.4 GiB
+  PCIe          in 4.1 MB/s, out 2.0 MB/s  <0.1 % of its line rate
   NVLink        -
   host CPU      12.1 %  busiest thread 99.2 % of a core
-  lost          3 samples_lost
+  lost          3 samples, which are part of no number here
 
   Not measured
   nvlink_rx_bytes_per_s, nvlink_tx_bytes_per_s: the driver says NOT_SUPPORTED
@@ -114,6 +114,14 @@ def test_a_boosted_clock_is_told_as_such():
     assert "clock           -4.0 %  boost: the clock ran above" in rendered(
         [replace(s.PREFILL, ledger=boosted)]
     )
+
+
+def test_no_throttle_reason_is_not_the_same_as_not_knowing():
+    quiet = replace(s.PREFILL, throttle_reasons=())
+    unknown = replace(quiet, unavailable={"throttle_reasons": "no permission"})
+
+    assert "throttled by  nothing" in rendered([quiet])
+    assert "throttled by  -" in rendered([unknown])
 
 
 def test_useful_work_is_told_apart_from_executed_work():

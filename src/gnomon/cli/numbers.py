@@ -17,14 +17,14 @@ def pct(value: float | None) -> str:
     return f"{value + 0.0:.1f} %" if abs(value) >= 0.05 else "0.0 %"
 
 
-def scaled(value: float | None, unit: str, step: float = 1000.0) -> str:
+def scaled(value: float | None, unit: str) -> str:
     """``4.2 GB/s``: three digits or so, with a decimal prefix."""
     if value is None:
         return UNKNOWN
     prefixes = ("", "k", "M", "G", "T", "P")
     power = 0
-    while abs(value) >= step and power < len(prefixes) - 1:
-        value /= step
+    while abs(value) >= 1000 and power < len(prefixes) - 1:
+        value /= 1000
         power += 1
     digits = 0 if abs(value) >= 100 or power == 0 else 1
     return f"{value:.{digits}f} {prefixes[power]}{unit}"
@@ -35,6 +35,11 @@ def rate(value: float | None) -> str:
     if value is not None and value >= 1e9:
         return f"{value / 1e9:,.1f} GB/s" if value < 1e11 else f"{value / 1e9:,.0f} GB/s"
     return scaled(value, "B/s")
+
+
+def gib(value: float | None) -> str:
+    """``18.9 GiB``: device memory is counted so by nvidia-smi and by every framework."""
+    return UNKNOWN if value is None else f"{value / (1 << 30):.1f} GiB"
 
 
 def whole(value: float | None, unit: str) -> str:

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from gnomon.analysis.summary_types import ComputeLedger, GpuSummary, MemoryLedger
 from gnomon.cli import ledger_bar
-from gnomon.cli.numbers import UNKNOWN, pct, rate, scaled, span, whole
+from gnomon.cli.numbers import UNKNOWN, gib, pct, rate, scaled, span, whole
 from gnomon.recording.base import Meta, SkippedSegment
 
 WIDTH = 80
@@ -169,30 +169,44 @@ def _facts(summary: GpuSummary) -> list[Text]:
     facts = [
         _fact("SM clock", f"{whole(summary.sm_clock_mhz, 'MHz')} of {reference}", source),
         _fact("memory clock", whole(summary.memory_clock_mhz, "MHz")),
-        _fact("throttled by", ", ".join(summary.throttle_reasons) or "nothing"),
+        _fact("throttled by", _throttled_by(summary)),
         _fact("power", power, ", ".join([scaled(summary.energy_joules, "J"), *efficiency])),
-        _fact(
-            "VRAM",
-            f"{scaled(summary.vram_used_bytes, 'B')} of {scaled(summary.vram_total_bytes, 'B')}",
+        _fact("VRAM", f"{gib(summary.vram_used_bytes)} of {gib(summary.vram_total_bytes)}"),
+        _link(
+            "PCIe",
+            summary.pcie_rx_bytes_per_s,
+            summary.pcie_tx_bytes_per_s,
+            summary.pcie_sol_pct,
         ),
-        _link("PCIe", summary.pcie_rx_bytes_per_s, summary.pcie_tx_bytes_per_s),
-        _link("NVLink", summary.nvlink_rx_bytes_per_s, summary.nvlink_tx_bytes_per_s),
+        _link(
+            "NVLink",
+            summary.nvlink_rx_bytes_per_s,
+            summary.nvlink_tx_bytes_per_s,
+            summary.nvlink_sol_pct,
+        ),
         _fact(
             "host CPU",
             pct(summary.cpu_pct),
             f"busiest thread {pct(summary.busiest_thread_cpu_pct)} of a core",
         ),
     ]
-    lost = {name: count for name, count in summary.losses.items() if count}
+    lost = summary.losses.get("samples_lost", 0)
     if lost:
-        facts.append(_fact("lost", ", ".join(f"{count:,} {name}" for name, count in lost.items())))
+        facts.append(_fact("lost", f"{lost:,} samples, which are part of no number here"))
     return facts
 
 
-def _link(label: str, received: float | None, sent: float | None) -> Text:
+def _throttled_by(summary: GpuSummary) -> str:
+    if summary.throttle_reasons:
+        return ", ".join(summary.throttle_reasons)
+    return UNKNOWN if "throttle_reasons" in summary.unavailable else "nothing"
+
+
+def _link(label: str, received: float | None, sent: float | None, sol_pct: float | None) -> Text:
     if received is None and sent is None:
         return _fact(label, UNKNOWN)
-    return _fact(label, f"in {rate(received)}, out {rate(sent)}")
+    share = "" if sol_pct is None else f"{pct(sol_pct)} of its line rate"
+    return _fact(label, f"in {rate(received)}, out {rate(sent)}", share)
 
 
 def _unavailable(unavailable: Mapping[str, str]) -> list[Text]:
