@@ -107,8 +107,9 @@ def _copying(
 ) -> Floats:
     """Share of time in which a link moved data while the engine had nothing to run.
 
-    PM samples see it millisecond by millisecond (``link_only_pct``). Without them the bytes
-    over what the link can sustain give the least time the transfers can have taken.
+    Two lower bounds, of which the larger counts. PM samples see single stretches in which a
+    link moved data and no SM held a warp (``link_only_pct``), but not those shorter than a
+    sample. The bytes over the line rate are the least time the transfers can have taken.
     """
     idle = np.clip(100.0 - engine_active, 0.0, None)
     measured = track.sampled("link_only_pct", base)
@@ -125,5 +126,5 @@ def _copying(
         share = np.nan_to_num(rate) / bytes_per_s * 100.0
         estimate = np.maximum(estimate, np.where(share < LINK_NOISE_PCT, 0.0, share))
     if measured is not None:
-        estimate = np.where(np.isnan(measured), estimate, measured)
+        estimate = np.fmax(estimate, measured)
     return np.minimum(idle, estimate)
