@@ -1,5 +1,6 @@
 #include "rows.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -29,6 +30,41 @@ bool is_percentage(Role role) {
 }
 
 }  // namespace
+
+double LinkRuns::Cut::share_of(double reference) const {
+    return reference > 0.0 ? time_ns * std::min(1.0, bytes_per_s / reference) : time_ns;
+}
+
+double LinkRuns::add(bool link_only, double bytes_per_s, double time_ns) {
+    fastest_bytes_per_s_ = std::max(fastest_bytes_per_s_, bytes_per_s);
+    if (!link_only) return end();
+    const Cut now{bytes_per_s, time_ns};
+    double certain_ns = 0.0;
+    ++samples_;
+    if (samples_ == 1) {
+        first_ = now;
+    } else if (samples_ > 2) {
+        inside_bytes_per_s_ = last_.bytes_per_s;
+        certain_ns = last_.time_ns;
+        if (samples_ == 3) certain_ns += first_.share_of(inside_bytes_per_s_);
+    }
+    last_ = now;
+    return certain_ns;
+}
+
+double LinkRuns::end() {
+    const uint64_t samples = std::exchange(samples_, 0);
+    switch (samples) {
+        case 0:
+            return 0.0;
+        case 1:
+            return first_.share_of(fastest_bytes_per_s_);
+        case 2:
+            return first_.share_of(fastest_bytes_per_s_) + last_.share_of(fastest_bytes_per_s_);
+        default:
+            return last_.share_of(inside_bytes_per_s_);
+    }
+}
 
 RowBuilder::RowBuilder(const Plan& plan, int64_t interval_ns, int64_t row_ns, OnRow on_row,
                        OnLoss on_loss)
@@ -74,6 +110,7 @@ void RowBuilder::report_gap(const Sample& sample) {
     if (gap_ns < interval_ns_ / 2) return;
     const auto lost = static_cast<uint32_t>((gap_ns + interval_ns_ / 2) / interval_ns_);
     on_loss_({previous_end_ns_, sample.start_ns, lost, LossReason::kOverflow});
+    link_runs_.end();
 }
 
 void RowBuilder::accumulate(const Sample& sample) {
@@ -104,8 +141,10 @@ void RowBuilder::accumulate(const Sample& sample) {
         row_.weights[i] += weight;
     }
     const double link_bytes_per_s = link_bytes * 1e9 / static_cast<double>(time_ns);
-    if (sm_active_known && sm_active_pct < kNoWarpPct && link_bytes_per_s > kLinkInUseBytesPerSecond)
-        row_.totals.link_only_ns += time_ns;
+    const bool link_only = sm_active_known && sm_active_pct < kNoWarpPct &&
+                           link_bytes_per_s > kLinkInUseBytesPerSecond;
+    row_.totals.link_only_ns += static_cast<int64_t>(
+        link_runs_.add(link_only, link_bytes_per_s, static_cast<double>(time_ns)));
     row_.totals.end_ns = sample.end_ns;
     row_.totals.time_ns += time_ns;
     row_.totals.cycles += cycles;

@@ -29,6 +29,32 @@ struct Loss {
     LossReason reason;
 };
 
+// How long links moved data while no SM held a warp, from samples longer than many a transfer.
+//
+// In a run of such samples the inner ones count whole: a slow copy is a copy all the time. The
+// first and the last are cut by the run's begin and end, so they count in proportion to their rate,
+// against the rate inside the run; a run without an inside, against the fastest rate seen so far.
+class LinkRuns {
+public:
+    // Returns the ns that have become certain with this sample, up to two samples late.
+    double add(bool link_only, double bytes_per_s, double time_ns);
+
+    // What follows does not touch what came before. Returns the ns of the run that ends here.
+    double end();
+
+private:
+    struct Cut {
+        double bytes_per_s;
+        double time_ns;
+        double share_of(double reference) const;
+    };
+    Cut first_{};
+    Cut last_{};
+    double inside_bytes_per_s_ = 0.0;
+    double fastest_bytes_per_s_ = 0.0;
+    uint64_t samples_ = 0;  // of the run under way
+};
+
 // Adds samples up into rows that end on multiples of the row length of Unix time, so that rows of
 // several GPUs line up.
 class RowBuilder {
@@ -59,6 +85,7 @@ private:
     const OnRow on_row_;
     const OnLoss on_loss_;
     Row row_;
+    LinkRuns link_runs_;
     enum class Skip { kNone, kFirst, kSplit };
     Skip skip_ = Skip::kFirst;
     int64_t previous_end_ns_ = 0;  // 0: nothing sampled yet

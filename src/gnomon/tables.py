@@ -460,7 +460,7 @@ LOSSES = Table(
         _text("source", "whose rows were lost"),
         _text("table", "of which table"),
         _count("rows", "how many", "collector, writer, helper"),
-        _text("reason", "queue_full, disk_full, overflow, late or missed_period"),
+        _text("reason", "queue_full, disk_full, overflow, void_reading or missed_period"),
     ),
 )
 

@@ -212,6 +212,19 @@ def test_nan_and_a_refused_metric_drop_out_alone(nvml, source, clock, rows_of):
     assert "sm_active_pct" not in missing
 
 
+def test_a_window_in_which_nothing_was_counted_is_a_loss_not_an_idle_gpu(nvml, source, clock):
+    opened = source()
+    nvml.set("gpm.10", "nan")
+    nvml.set("gpm.20", 0)
+    nvml.set("gpm.21", 0)
+    clock.advance(1)
+
+    [batch] = opened.read()
+
+    assert batch.table == "losses"
+    assert [(row["rows"], row["reason"]) for row in batch.rows] == [(1, "void_reading")]
+
+
 def test_a_refused_metric_is_not_asked_again(nvml, source, clock, rows_of):
     nvml.set("gpm.60", 5)
     nvml.fail("gpm.60", 2, last=1)

@@ -130,18 +130,33 @@ def test_a_row_adds_its_samples_up(source, script):
     assert row["source"] == "pm"
 
 
-def test_link_only_is_the_time_in_which_a_link_moves_data_and_no_sm_holds_a_warp(source, script):
+@pytest.mark.parametrize(
+    ("megabytes", "computing", "expected_pct"),
+    [
+        # A transfer at one rate, warps in its last two samples: four whole samples.
+        ([500] * 6 + [0] * 4, {4, 5, 9}, 40.0),
+        # The same that begins and ends in the middle of a sample: half of each counts.
+        ([250, 500, 500, 500, 250] + [0] * 5, set(), 40.0),
+        # A slow one is a transfer all the time, whatever the link could do.
+        ([0, 500, 0, 0, 50, 50, 50, 50, 0, 0], set(), 50.0),
+        # One shorter than a sample, against the fastest seen: 500 MB a sample.
+        ([0, 500, 0, 0, 100, 0, 0, 0, 0, 0], set(), 12.0),
+        # Warps everywhere: no time is the link's alone.
+        ([500] * 10, set(range(10)), 0.0),
+    ],
+)
+def test_link_only_is_the_time_in_which_a_link_moves_data_and_no_sm_holds_a_warp(
+    source, script, megabytes, computing, expected_pct
+):
     script.first_sample()
-    for index in range(10):
-        copying = index < 6
-        computing = index in (4, 5, 9)
-        script.sample(cycles=1e7, sm=80.0 * computing, read=5e8 * copying + 1e4)
+    for index, moved in enumerate(megabytes):
+        script.sample(cycles=1e7, sm=80.0 * (index in computing), read=moved * 1e6 + 1e4)
     script.sample(cycles=1.0)
     script.add("decode 100")
     source.open()
     (row,) = counters(source, 1)
 
-    assert row["link_only_pct"] == pytest.approx(40.0)
+    assert row["link_only_pct"] == pytest.approx(expected_pct, abs=0.1)
 
 
 def test_an_idle_unit_without_cycles_is_no_zero_percent(source, script):

@@ -193,5 +193,7 @@ H200: dict[str, float] = {
     "field.271": 0,
     # no field.138, field.139: a single-GPU machine without NVLink answers NOT_SUPPORTED
     "nvmlGpmQueryDeviceSupport": 1,
-    **{f"gpm.{metric}": 0 for metric in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 20, 21)},
+    **{f"gpm.{metric}": 0 for metric in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13)},
+    # Polling alone moves MiB/s over PCIe: a window without any was not counted.
+    **{f"gpm.{metric}": 1.5 for metric in (20, 21)},
 }

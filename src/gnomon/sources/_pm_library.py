@@ -110,8 +110,8 @@ def _directories(
     for variable in ("CUDA_HOME", "CUDA_PATH"):
         if prefix := environment.get(variable):
             yield from _in_toolkit(Path(prefix))
-    for prefix in sorted((root / "usr/local").glob("cuda*"), reverse=True):
-        yield from _in_toolkit(prefix)
+    for toolkit in sorted((root / "usr/local").glob("cuda*"), reverse=True):
+        yield from _in_toolkit(toolkit)
     for entry in environment.get("LD_LIBRARY_PATH", "").split(":"):
         if entry:
             yield Path(entry)

@@ -262,7 +262,8 @@ class PmSource:
             "reading_cost_ns": row.cpu_ns,
         }
         if any(metric.role == "link" for metric in metrics):
-            columns["link_only_pct"] = 100.0 * row.link_only_ns / row.time_ns
+            # Up to two samples of a transfer are credited to the row after theirs.
+            columns["link_only_pct"] = min(100.0, 100.0 * row.link_only_ns / row.time_ns)
         if clock:
             columns |= {"sm_clock_mhz": clock, "sm_clock_source": str(ClockSource.CUPTI)}
         return columns
