@@ -89,7 +89,7 @@ def _pipe_shares(base: SourceColumns) -> dict[Pipe, Floats]:
         for name in ("tensor_dfma_active_pct", "tensor_dmma_active_pct")
         if name in columns
     ]
-    fp64_share = np.maximum.reduce(fp64_tensor) if fp64_tensor else None
+    fp64_share = np.max(fp64_tensor, axis=0) if fp64_tensor else None
     shares: dict[Pipe, Floats] = {}  # the first wins where all are 0
     if "tensor_active_pct" in columns:
         other = 0.0 if fp64_share is None else fp64_share
