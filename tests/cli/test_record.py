@@ -252,11 +252,11 @@ def test_two_recorders_share_a_host_and_the_first_is_announced(
 
 
 def test_a_full_disk_is_told_and_measuring_goes_on(environment, tmp_path):
-    """No file may grow beyond 8 KiB: the same error as of a full disk, at the same call."""
-    limit = (resource.RLIMIT_FSIZE, (8192, 8192))
+    """No file may grow beyond 32 KiB: the same error as of a full disk, at the same call."""
+    limit = (resource.RLIMIT_FSIZE, (32768, 32768))
     command = [sys.executable, "-m", "gnomon", "record", "-o", str(tmp_path / "run")]
     done = subprocess.run(
-        [*command, "--period", "20ms", "--duration", "3s"],
+        [*command, "--period", "10ms", "--duration", "3500ms"],
         preexec_fn=lambda: resource.setrlimit(*limit),
         env=environment,
         capture_output=True,

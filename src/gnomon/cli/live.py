@@ -45,31 +45,35 @@ class Feed:
     title: str
     collector: Collector | None = None
 
-    def latest(self, window_ns: int, *, only: bool = False) -> list[GpuSummary]:
+    def latest(self, window_ns: int, *, only: bool = False, after_ns: int = 0) -> list[GpuSummary]:
         """Summarize the newest ``window_ns``; waits for it where measuring has just begun.
 
         ``only``: there will be no further reading, so that what was read at the start, and is
-        read but seldom (limits, memory), belongs to this one.
+        read but seldom (limits, memory), belongs to this one. ``after_ns``: where the reading
+        before this one ended; sources of our own are waited for until there is a newer one.
         """
         if self.collector is None:
             return latest(self.measurements, window_ns)
-        self._wait_for(window_ns)
+        self._wait_for(window_ns, after_ns)
         return latest(self.measurements, MEMORY_NS if only else window_ns)
 
     def missing(self) -> list[str]:
         """Return a line for each source that cannot measure here."""
         return list(unavailable_sources(self.measurements.meta().unavailable))
 
-    def _wait_for(self, window_ns: int) -> None:
+    def _wait_for(self, window_ns: int, after_ns: int) -> None:
         deadline_s = time.monotonic() + LONGEST_WAIT_S + window_ns / NS_PER_S
-        while time.monotonic() < deadline_s and not self._has(window_ns):
+        while time.monotonic() < deadline_s and not self._has(window_ns, after_ns):
             if self._no_gpu_source():
                 return
             time.sleep(POLL_S)
 
-    def _has(self, window_ns: int) -> bool:
+    def _has(self, window_ns: int, after_ns: int) -> bool:
+        bounds = self.measurements.bounds()
+        if bounds is None or bounds[1] <= after_ns:
+            return False
         ends = self.measurements.read("gpu_counters", columns=["ts_ns"]).column("ts_ns")
-        # The oldest row may be that of a single source: one further period lets the others in.
+        # The oldest row may be that of one source: a whole window lets the others in.
         return len(ends) > 0 and time.time_ns() - ends[0].as_py() >= window_ns
 
     def _no_gpu_source(self) -> bool:

@@ -28,7 +28,7 @@ WIDEST_CELL = 40
             "gnomon query run1 'SELECT quantile_cont(power_watts, 0.99) FROM gpu_counters'",
             "the 99th percentile of power",
         ),
-        ("gnomon query run1 'SHOW TABLES'", "what can be asked; docs/tables.md tells the columns"),
+        ("gnomon query run1 'SHOW TABLES'", "what can be asked; docs/reference tells the columns"),
         ("gnomon query run1 --csv --limit 0 'SELECT * FROM gpu_counters' > all.csv", "everything"),
     ],
 )
@@ -41,7 +41,7 @@ WIDEST_CELL = 40
     type=click.IntRange(min=0),
     default=1000,
     show_default=True,
-    help="Most rows to print; 0 is all of them.",
+    help="Most rows to print; 0 is all, up to a million.",
 )
 def command(*, directory: Path, sql: str, as_json: bool, as_csv: bool, limit: int) -> None:
     """Ask a recording in SQL."""

@@ -58,9 +58,11 @@ def command(*, directory: Path | None, once: bool, interval_ns: int | None, as_j
 def _print(feed: Feed, window_ns: int, *, as_json: bool, forever: bool) -> None:
     from gnomon.cli import rendering  # noqa: PLC0415  rich
 
+    after_ns = 0
     while True:
         started_s = time.monotonic()
-        summaries = feed.latest(window_ns, only=not forever)
+        summaries = feed.latest(window_ns, only=not forever, after_ns=after_ns)
+        after_ns = max((each.to_ns for each in summaries), default=after_ns)
         if forever:
             click.echo(json.dumps(rendering.json_document(summaries), allow_nan=False))
         elif as_json:
