@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gnomon import tables
 from gnomon._errors import RecordingError
+from gnomon.recording import reader
 from gnomon.recording._sql import SqlLimits
 from gnomon.recording.reader import Recording
 from gnomon.recording.writer import RecordingWriter
@@ -126,6 +127,89 @@ def test_a_damaged_parquet_segment_is_named_and_the_rest_read(finished):
     [skipped] = recording.skipped()
     assert skipped.path.endswith(victim.name)
     assert skipped.reason.startswith("damaged: ")
+
+
+def test_flipped_bits_in_a_page_are_found_and_never_read_as_numbers(finished):
+    with RecordingWriter(finished, "other") as one:
+        one.append("gpu_counters", counter_batch(5, first=10))
+    victim = next(finished.glob("gpu_counters/*/host=h/*.parquet"))
+    content = bytearray(victim.read_bytes())
+    for at in range(60, 100):
+        content[at] ^= 0x55
+    victim.write_bytes(content)
+
+    recording = Recording.open(finished)
+
+    assert recording.read("gpu_counters").column("busy_pct").to_pylist() == [
+        10.0, 11.0, 12.0, 13.0, 14.0,
+    ]  # fmt: skip
+    assert [one.path.endswith(victim.name) for one in recording.skipped()] == [True]
+    result = Recording.open(finished).sql(
+        "SELECT count(busy_pct) AS n, sum(ts_ns) FROM gpu_counters"
+    )
+    assert result.to_pylist()[0]["n"] == 5
+
+
+def test_a_segment_that_retention_removes_while_it_is_read_is_done_without(finished, monkeypatch):
+    with RecordingWriter(finished, "other") as one:
+        one.append("gpu_counters", counter_batch(5, first=10))
+    recording = Recording.open(finished)
+    victim = next(finished.glob("gpu_counters/*/host=h/*.parquet"))
+    genuine = reader.dataset
+
+    def remove_then_open(*arguments):
+        victim.unlink(missing_ok=True)
+        return genuine(*arguments)
+
+    monkeypatch.setattr(reader, "dataset", remove_then_open)
+
+    assert busy(recording) == [10.0, 11.0, 12.0, 13.0, 14.0]
+    assert recording.sql("SELECT count(*) AS n FROM gpu_counters").to_pylist() == [{"n": 5}]
+    assert recording.skipped() == []
+
+
+def test_rows_of_many_days_in_one_batch_are_found_by_range(tmp_path):
+    days = 5
+    with RecordingWriter(tmp_path, "h") as one:
+        for day in range(days):
+            one.append("gpu_counters", counter_batch(2, first=86_400 * (days - 1 - day)))
+
+    recording = Recording.open(tmp_path)
+
+    assert len(list(tmp_path.glob("gpu_counters/date=*"))) == days
+    begin_ns = BEGIN_NS + 3 * 86_400 * SECOND_NS
+    assert busy(recording, from_ns=begin_ns) == [259200.0, 259201.0, 345600.0, 345601.0]
+    assert recording.bounds() == (BEGIN_NS, BEGIN_NS + (4 * 86_400 + 2) * SECOND_NS)
+
+
+def test_half_a_message_of_a_living_writer_is_no_damage(tmp_path):
+    one = RecordingWriter(tmp_path, "h")
+    one.append("gpu_counters", counter_batch(5))
+    one.flush()
+    [path] = tmp_path.glob("gpu_counters/*/*/*.arrow")
+    with path.open("ab") as file:
+        file.write(counter_batch(3).serialize().to_pybytes()[:-100])
+
+    recording = Recording.open(tmp_path)
+    assert len(busy(recording)) == 5
+    assert recording.skipped() == []
+
+    one._open["gpu_counters"].release()
+    assert len(busy(recording)) == 5
+    [torn] = recording.skipped()
+    assert "read up to byte" in torn.reason
+
+
+def test_what_has_been_closed_or_removed_is_forgotten(tmp_path):
+    with RecordingWriter(tmp_path, "h") as one:
+        one.append("gpu_counters", counter_batch(5))
+        one.flush()
+        recording = Recording.open(tmp_path)
+        assert (len(busy(recording)), len(recording._tails)) == (5, 1)
+    assert (len(busy(recording)), len(recording._tails), len(recording._closed)) == (5, 0, 1)
+
+    next(tmp_path.glob("gpu_counters/*/*/*.parquet")).unlink()
+    assert (len(busy(recording)), len(recording._closed)) == (0, 0)
 
 
 def test_parquet_is_preferred_where_its_writer_died_before_removing_the_stream(finished, stream):

@@ -5,6 +5,7 @@ import os
 import pytest
 
 from gnomon.recording import retention
+from gnomon.recording._open_segment import adopt
 from gnomon.recording.reader import Recording
 from gnomon.recording.retention import Retention
 from gnomon.recording.writer import RecordingWriter, SegmentLimits
@@ -21,6 +22,7 @@ def rolled(tmp_path):
         for index in range(30):
             one.append("gpu_counters", counter_batch(10, first=10 * index))
             one.flush()
+        one._closer.finish()
         for age, path in enumerate(sorted((tmp_path / "r").glob("**/*.parquet"), reverse=True)):
             modified = 10_000 - age
             os.utime(path, (modified, modified))
@@ -66,3 +68,35 @@ def test_what_a_dead_writer_left_open_is_taken_in(rolled):
     assert not left.exists()
     assert path.exists()
     assert Recording.open(rolled.path).read("gpu_counters").num_rows > rows
+
+
+def test_a_segment_is_adopted_by_one_recorder_only(rolled):
+    [path] = rolled.path.glob("gpu_counters/**/*.arrow")
+    with adopt(path, quiet_s=0) as while_it_is_written:
+        assert not while_it_is_written
+    for segment in rolled._open.values():
+        segment.release()
+    rolled._open.clear()
+
+    with adopt(path) as while_it_is_fresh:
+        assert not while_it_is_fresh
+    with adopt(path, quiet_s=0) as first, adopt(path, quiet_s=0) as second:
+        assert (first, second) == (True, False)
+    with adopt(path, quiet_s=0) as again:
+        assert again
+
+
+def test_an_interrupted_conversion_is_made_again(rolled):
+    [path] = rolled.path.glob("gpu_counters/**/*.arrow")
+    rows = Recording.open(rolled.path).read("gpu_counters").num_rows
+    for segment in rolled._open.values():
+        segment.release()
+    rolled._open.clear()
+    os.utime(path, (1, 1))
+    path.with_suffix(".parquet").write_bytes(b"PAR1 half a file")
+
+    assert retention.recover(rolled.path) == [path.with_suffix(".parquet")]
+    recording = Recording.open(rolled.path)
+    assert recording.read("gpu_counters").num_rows == rows
+    assert not path.exists()
+    assert recording.skipped() == []

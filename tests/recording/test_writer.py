@@ -6,11 +6,13 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pyarrow as pa
 import pytest
 
+from gnomon import tables
 from gnomon._errors import RecordingError
 from gnomon.recording.reader import Recording
 from gnomon.recording.writer import RecordingWriter, SegmentLimits
@@ -80,6 +82,62 @@ def test_segments_roll_at_the_change_of_the_utc_day(tmp_path):
     days = sorted(path.name for path in tmp_path.glob("gpu_counters/*"))
     assert days == ["date=2026-11-20", "date=2026-11-21"]
     assert len(busy(Recording.open(tmp_path))) == 4
+
+
+def test_columns_of_another_table_are_refused(writer):
+    with pytest.raises(RecordingError, match="not the columns of table 'gpu_counters'"):
+        writer.append("gpu_counters", tables.batch("losses", [{"ts_ns": 1, "duration_ns": 0}]))
+
+
+def test_a_segment_somebody_removed_is_begun_anew(writer):
+    writer.append("gpu_counters", counter_batch(2))
+    writer.flush()
+    [path] = writer.path.glob("gpu_counters/*/*/*.arrow")
+    path.unlink()
+    writer.append("gpu_counters", counter_batch(2, first=2))
+    writer.flush()
+
+    assert busy(Recording.open(writer.path)) == [2.0, 3.0]
+
+
+def test_rows_of_several_sources_are_put_in_the_order_of_time(writer):
+    for first in (4, 0, 2):
+        writer.append("gpu_counters", counter_batch(2, first=first))
+    writer.flush()
+
+    [path] = writer.path.glob("gpu_counters/*/*/*.arrow")
+    with pa.OSFile(str(path)) as file:
+        assert pa.ipc.open_stream(file).read_all()["busy_pct"].to_pylist() == [*range(6)]
+
+
+def test_a_reader_beside_a_rolling_writer_always_sees_a_prefix(tmp_path):
+    """Segments become Parquet, and vanish as streams, under the reader's eyes."""
+    messages = 150
+    one = RecordingWriter(tmp_path, "h", SegmentLimits(size_bytes=15_000))
+    recording = Recording.open(tmp_path)
+    flushed = [0]
+
+    def write():
+        for index in range(messages):
+            one.append("gpu_counters", counter_batch(10, first=10 * index))
+            one.flush()
+            flushed[0] = 10 * index + 10
+        one.close()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    reads = 0
+    while thread.is_alive():
+        at_least = flushed[0]
+        rows = busy(recording)
+        assert rows == [float(n) for n in range(len(rows))]
+        assert len(rows) >= at_least
+        reads += 1
+    thread.join()
+
+    assert reads > 1
+    assert len(busy(recording)) == 10 * messages
+    assert recording.skipped() == []
 
 
 def test_two_writers_share_a_directory(tmp_path):

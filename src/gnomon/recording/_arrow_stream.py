@@ -35,7 +35,7 @@ def read_schema(source: Any) -> Any:
         schema = pa.ipc.read_schema(source)
         has_time = "ts_ns" in schema.names and schema.field("ts_ns").type == pa.int64()
     except (pa.ArrowException, OSError, ValueError, EOFError) as error:
-        raise TornStreamError(0, _first_line(error)) from error
+        raise TornStreamError(0, first_line(error)) from error
     if not has_time:
         raise TornStreamError(0, "the schema has no ts_ns column")
     return schema
@@ -53,6 +53,8 @@ def read_frames(source: Any, schema: Any) -> Iterator[Frame]:
         try:
             batch = pa.ipc.read_record_batch(pa.ipc.read_message(source), schema)
             batch.validate(full=True)
+            if batch.column("ts_ns").null_count:
+                raise ValueError("rows without a ts_ns")  # noqa: TRY301  told as any other damage
         except EOFError:
             if source.tell() < size:
                 raise TornStreamError(offset, "bytes after the end of the stream") from None
@@ -60,9 +62,10 @@ def read_frames(source: Any, schema: Any) -> Iterator[Frame]:
                 raise TornStreamError(offset, "an incomplete message") from None
             return
         except (pa.ArrowException, OSError, ValueError) as error:
-            raise TornStreamError(offset, _first_line(error)) from error
+            raise TornStreamError(offset, first_line(error)) from error
         yield Frame(offset, source.tell(), batch)
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's text; the libraries below write several."""
     return (str(error).splitlines() or [type(error).__name__])[0]

@@ -7,6 +7,7 @@ them. What is left to bound is time and rows.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,12 +16,21 @@ from typing import Any
 from gnomon._errors import RecordingError
 
 LOCKDOWN = (
+    "SET temp_directory = ''",
     "SET python_enable_replacements = false",
     "SET autoinstall_known_extensions = false",
     "SET autoload_known_extensions = false",
     "SET enable_external_access = false",
     "SET lock_configuration = true",
 )
+
+
+# How DuckDB begins the message of an error that a relation raised, not the query.
+RELATION_FAILED = "reading the stream registered as"
+
+
+class RelationError(Exception):
+    """A relation could not be read: the files behind it are gone or damaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +43,10 @@ class SqlLimits:
 
 
 def run_select(query: str, relations: Mapping[str, Any], limits: SqlLimits) -> Any:
-    """Run one SELECT and return a ``pyarrow.Table``. Raises RecordingError."""
+    """Run one SELECT and return a ``pyarrow.Table``.
+
+    Raises RecordingError for what is wrong with the query, RelationError for a relation.
+    """
     import duckdb  # noqa: PLC0415  60 ms that only a query should pay
 
     with duckdb.connect(config={"memory_limit": f"{limits.memory_bytes // 1_000_000}MB"}) as db:
@@ -52,6 +65,8 @@ def run_select(query: str, relations: Mapping[str, Any], limits: SqlLimits) -> A
                 raise RecordingError(
                     f"the query took longer than {limits.timeout_s:g} s and was stopped"
                 ) from None
+            if RELATION_FAILED in str(error):
+                raise RelationError(str(error)) from None
             raise RecordingError(f"cannot run the query: {error}") from None
         finally:
             timer.cancel()
@@ -74,4 +89,6 @@ def _only_select(duckdb: Any, db: Any, query: str) -> str:
 
 def _interrupt(db: Any, late: threading.Event) -> None:
     late.set()
-    db.interrupt()
+    # The query may have ended, and its connection with it, in this very moment.
+    with contextlib.suppress(Exception):
+        db.interrupt()

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gnomon import tables
+from gnomon.recording._times import cut, ordered
 from gnomon.recording.base import Meta, SkippedSegment
 
 TEN_MINUTES_NS = 600 * 1_000_000_000
@@ -76,7 +77,8 @@ class MemoryRecording:
                 for newest_ns, batch in self._batches.get(table, ())
                 if from_ns is None or newest_ns > from_ns
             ]
-        return between(tables.concat(table, batches), from_ns, to_ns, columns)
+        found = ordered(cut(tables.concat(table, batches), from_ns, to_ns))
+        return found.select(list(columns)) if columns is not None else found
 
     def skipped(self) -> Sequence[SkippedSegment]:
         return ()
@@ -84,17 +86,3 @@ class MemoryRecording:
     def now_ns(self) -> int:
         """Return the present: a live window ends now, not at its last row."""
         return time.time_ns()
-
-
-def between(
-    table: Any, from_ns: int | None, to_ns: int | None, columns: Sequence[str] | None
-) -> Any:
-    """Cut a table to (from_ns, to_ns], ordered by ts_ns, with the columns asked for."""
-    import pyarrow.compute as pc  # noqa: PLC0415
-
-    if from_ns is not None:
-        table = table.filter(pc.greater(table["ts_ns"], from_ns))
-    if to_ns is not None:
-        table = table.filter(pc.less_equal(table["ts_ns"], to_ns))
-    table = table.sort_by("ts_ns")
-    return table.select(list(columns)) if columns is not None else table

@@ -2,34 +2,43 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from gnomon import tables
 from gnomon._errors import RecordingError
 from gnomon.recording import _meta_files, layout
-from gnomon.recording._sql import SqlLimits, run_select
+from gnomon.recording._arrow_stream import first_line
+from gnomon.recording._closed import ClosedSegment, dataset
+from gnomon.recording._sql import RelationError, SqlLimits, run_select
 from gnomon.recording._tail import Tail
+from gnomon.recording._times import ordered
 from gnomon.recording.base import Meta, SkippedSegment
 
-# A segment belongs to the day of its first rows; the last ones may lie past midnight.
-DAY_SLACK_NS = 2 * 3_600_000_000_000
 # A segment can vanish between listing and opening: it has become Parquet, or retention took it.
-LISTINGS = 3
+ATTEMPTS = 5
 # Tables that say when a recording begins and ends, best first.
 BOUNDING_TABLES = ("gpu_counters", "host_samples", "process_samples", "events", "phases")
 
+Answer = TypeVar("Answer")
+
 
 class Recording:
-    """A recording directory. Every method looks at the disk again: it may be live."""
+    """A recording directory. Every method looks at the disk again: it may be live.
+
+    May be used from several threads, one at a time. What is kept between calls is small: the
+    footers of closed segments and the index of open ones, no rows.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
+        self._lock = threading.RLock()
+        self._closed: dict[Path, ClosedSegment] = {}
         self._tails: dict[Path, Tail] = {}
-        self._skipped: dict[Path, str] = {}
-        self._closed_bounds: dict[Path, tuple[int, int]] = {}
+        self._damaged: dict[Path, str] = {}
 
     @classmethod
     def open(cls, path: Path) -> Recording:
@@ -37,7 +46,10 @@ class Recording:
         recording = cls(path)
         if not recording.path.is_dir():
             raise RecordingError(f"no recording at {path}: not a directory")
-        names = {entry.name for entry in recording.path.iterdir()}
+        try:
+            names = {entry.name for entry in recording.path.iterdir()}
+        except OSError as error:
+            raise RecordingError(f"cannot read {path}: {error.strerror}") from error
         if not names & {layout.META, *tables.TABLES}:
             raise RecordingError(
                 f"no recording in {path}: none of the tables is there; "
@@ -48,22 +60,23 @@ class Recording:
 
     def meta(self) -> Meta:
         """Return the meta of all writers as one. Raises RecordingError for a newer schema."""
-        return _meta_files.merged(self.path, self._skipped)
+        with self._lock:
+            self._forget(layout.META, set())
+            return _meta_files.merged(self.path, self._damaged)
 
     def skipped(self) -> Sequence[SkippedSegment]:
         """Return what could not be read so far, by name and with the reason."""
-        torn = {path: tail.torn for path, tail in self._tails.items() if tail.torn}
-        return [
-            SkippedSegment(str(path.relative_to(self.path)), reason)
-            for path, reason in sorted((self._skipped | torn).items())
-        ]
+        with self._lock:
+            torn = {path: tail.torn for path, tail in self._tails.items() if tail.torn}
+            found = sorted((self._damaged | torn).items())
+        return [SkippedSegment(str(path.relative_to(self.path)), reason) for path, reason in found]
 
     def bounds(self) -> tuple[int, int] | None:
         """Return the first interval's start and the last one's end, Unix ns."""
         for table in BOUNDING_TABLES:
-            spans = [span for span in self._spans(table) if span is not None]
-            if spans:
-                return min(span[0] for span in spans), max(span[1] for span in spans)
+            found = self._ask([table], partial(self._bounds, table))
+            if found is not None:
+                return found
         return None
 
     def read(
@@ -75,158 +88,149 @@ class Recording:
         columns: Sequence[str] | None = None,
     ) -> Any:
         """Return the rows of a table with from_ns < ts_ns <= to_ns; see ``Measurements.read``."""
-        schema = tables.arrow_schema(table)
-        wanted = list(columns) if columns is not None else schema.names
-        needed = wanted if "ts_ns" in wanted else ["ts_ns", *wanted]
-        dataset = self._dataset(table, from_ns, to_ns)
-        found = dataset.to_table(columns=needed, filter=_between(from_ns, to_ns))
-        if not _is_sorted(found.column("ts_ns")):
-            found = found.sort_by("ts_ns")
-        return found.select(wanted)
+        wanted = list(columns) if columns is not None else tables.arrow_schema(table).names
+        found = self._ask([table], lambda: self._rows(table, from_ns, to_ns, wanted))
+        return ordered(found).select(wanted)
 
     def sql(self, query: str, limits: SqlLimits | None = None) -> Any:
         """Run one SELECT over all tables and return a ``pyarrow.Table``.
 
         Raises RecordingError for anything but one SELECT, and beyond the limits.
         """
-        relations = {table: self._dataset(table, None, None) for table in tables.TABLES}
-        return run_select(query, relations, limits or SqlLimits())
 
-    def _dataset(self, table: str, from_ns: int | None, to_ns: int | None) -> Any:
+        def select() -> Any:
+            relations = {table: self._relation(table) for table in tables.TABLES}
+            return run_select(query, relations, limits or SqlLimits())
+
+        return self._ask(tables.TABLES, select)
+
+    def _rows(
+        self, table: str, from_ns: int | None, to_ns: int | None, columns: Sequence[str]
+    ) -> Any:
+        import pyarrow as pa  # noqa: PLC0415
+
+        full = tables.arrow_schema(table)
+        schema = pa.schema([full.field(name) for name in dict.fromkeys(["ts_ns", *columns])])
+        closed, opened = self._segments(table, from_ns, to_ns)
+        parts = [
+            *(segment.read(from_ns, to_ns, schema) for segment in closed),
+            *(tail.table(from_ns, to_ns, schema) for tail in opened),
+        ]
+        return pa.concat_tables(parts) if parts else schema.empty_table()
+
+    def _relation(self, table: str) -> Any:
+        """Return all rows of a table as one dataset, without reading the closed segments."""
         import pyarrow.dataset as ds  # noqa: PLC0415
 
         schema = tables.arrow_schema(table)
-        for _ in range(LISTINGS):
-            with contextlib.suppress(FileNotFoundError):
-                closed, opened = self._segments(table, from_ns, to_ns)
-                parts = [self._closed_dataset(closed, schema), *self._opened(opened, schema)]
-                return ds.dataset([part for part in parts if part is not None] or [_none(schema)])
-        raise RecordingError(f"{self.path}/{table} changes faster than it can be read; try again")
+        closed, opened = self._segments(table, None, None)
+        parts = [ds.dataset(tail.table(None, None, schema)) for tail in opened]
+        if closed:
+            parts.append(dataset(closed, schema))
+        return ds.dataset(parts or [ds.dataset(schema.empty_table())])
+
+    def _bounds(self, table: str) -> tuple[int, int] | None:
+        closed, opened = self._segments(table, None, None)
+        spans = [
+            *((one.first_ns, one.last_ns, one.start_ns) for one in closed),
+            *((*span, one.start_ns) for one in opened if (span := one.span()) is not None),
+        ]
+        if not spans:
+            return None
+        first_ns = min(first for first, _, _ in spans)
+        starts = [start() for first, _, start in spans if first == first_ns]
+        return min(starts), max(last for _, last, _ in spans)
 
     def _segments(
         self, table: str, from_ns: int | None, to_ns: int | None
-    ) -> tuple[list[Path], list[Path]]:
-        """Return the closed and the open segments that can hold rows of a range."""
-        closed, opened = [], []
-        for segment, suffixes in layout.segments(self.path, table).items():
-            begin = layout.day_start_ns(segment.date)
-            end = begin + layout.DAY_NS + DAY_SLACK_NS
-            if (to_ns is not None and begin - DAY_SLACK_NS > to_ns) or (
-                from_ns is not None and end < from_ns
-            ):
-                continue
+    ) -> tuple[list[ClosedSegment], list[Tail]]:
+        """Return the readable segments that can hold rows of a range; forget what is gone."""
+        closed: list[ClosedSegment] = []
+        tails: list[Tail] = []
+        listed: set[Path] = set()
+        for identity, suffixes in layout.segments(self.path, table).items():
+            file = identity.path(self.path, layout.CLOSED_SUFFIX)
+            stream = identity.path(self.path, layout.OPEN_SUFFIX)
+            is_wanted = _may_hold(identity.date, from_ns, to_ns)
+            listed |= {file, stream}
             if layout.CLOSED_SUFFIX in suffixes:
-                closed.append(segment.path(self.path, layout.CLOSED_SUFFIX))
-            else:
-                opened.append(segment.path(self.path, layout.OPEN_SUFFIX))
-        return closed, opened
+                self._tails.pop(stream, None)
+                segment = self._closed_segment(file) if is_wanted else None
+                if segment is not None and segment.overlaps(from_ns, to_ns):
+                    closed.append(segment)
+                if file not in self._damaged:
+                    continue
+            if layout.OPEN_SUFFIX in suffixes and is_wanted and stream not in self._damaged:
+                tails.append(self._tail(stream))
+        self._forget(table, listed)
+        return closed, tails
 
-    def _closed_dataset(self, paths: Sequence[Path], schema: Any) -> Any | None:
-        import pyarrow.dataset as ds  # noqa: PLC0415
-
-        good = [str(path) for path in paths if self._is_whole(path)]
-        return ds.dataset(good, schema=schema, format="parquet") if good else None
-
-    def _is_whole(self, path: Path) -> bool:
-        """Read a closed segment's footer, once; a damaged one is skipped by name."""
-        if path in self._closed_bounds:
-            return True
-        import pyarrow as pa  # noqa: PLC0415
-        import pyarrow.parquet as pq  # noqa: PLC0415
-
-        try:
-            self._closed_bounds[path] = _parquet_bounds(pq, path)
-        except FileNotFoundError:
-            raise
-        except (pa.ArrowException, OSError, ValueError, KeyError) as error:
-            self._skipped[path] = f"damaged: {str(error).splitlines()[0]}"
-            return False
-        return True
-
-    def _opened(self, paths: Sequence[Path], schema: Any) -> Iterator[Any]:
-        import pyarrow as pa  # noqa: PLC0415
-        import pyarrow.dataset as ds  # noqa: PLC0415
-
-        for path in paths:
-            tail = self._tails.setdefault(path, Tail(path))
+    def _closed_segment(self, path: Path) -> ClosedSegment | None:
+        """Return a closed segment, its footer read once; None where it is damaged."""
+        if path not in self._closed and path not in self._damaged:
             try:
-                tail.refresh()
+                self._closed[path] = ClosedSegment(path)
             except FileNotFoundError:
-                self._tails.pop(path)
                 raise
-            if not tail.batches:
-                continue
-            try:
-                yield ds.dataset(_conform(pa.Table.from_batches(tail.batches), schema))
-            except (pa.ArrowException, ValueError) as error:
-                tail.torn = f"damaged: {str(error).splitlines()[0]}"
+            except (OSError, ValueError) as error:
+                self._damaged[path] = f"damaged: {first_line(error)}"
+        return self._closed.get(path)
 
-    def _spans(self, table: str) -> Iterator[tuple[int, int] | None]:
-        import pyarrow.compute as pc  # noqa: PLC0415
+    def _tail(self, path: Path) -> Tail:
+        tail = self._tails.setdefault(path, Tail(path))
+        tail.refresh()
+        return tail
 
-        for _ in range(LISTINGS):
-            with contextlib.suppress(FileNotFoundError):
-                closed, opened = self._segments(table, None, None)
-                spans = [self._closed_bounds[path] for path in closed if self._is_whole(path)]
-                for dataset in self._opened(opened, tables.arrow_schema(table)):
-                    times = dataset.to_table(columns=["ts_ns", "duration_ns"])
-                    length = pc.fill_null(times["duration_ns"], 0)
-                    starts = pc.subtract(times["ts_ns"], length)
-                    spans.append((pc.min(starts).as_py(), pc.max(times["ts_ns"]).as_py()))
-                yield from spans
-                return
+    def _forget(self, table: str, listed: set[Path]) -> None:
+        directory = self.path / table
+        for known in (self._closed, self._tails, self._damaged):
+            for path in [path for path in known if directory in path.parents]:
+                if path not in listed:
+                    del known[path]
 
+    def _ask(self, names: Iterable[str], question: Callable[[], Answer]) -> Answer:
+        """Ask again where a file vanished meanwhile, or turned out to be damaged."""
+        import pyarrow as pa  # noqa: PLC0415
 
-def _parquet_bounds(pq: Any, path: Path) -> tuple[int, int]:
-    """First interval start and last end of a closed segment: statistics, then one row group."""
-    file = pq.ParquetFile(path)
-    footer = file.metadata
-    at = file.schema_arrow.get_field_index("ts_ns")
-    if at < 0 or footer.num_rows == 0:
-        raise ValueError("no rows with a ts_ns")
-    groups = [
-        footer.row_group(index).column(at).statistics for index in range(footer.num_row_groups)
-    ]
-    first = min(range(len(groups)), key=lambda index: groups[index].min)
-    times = file.read_row_group(first, columns=["ts_ns", "duration_ns"])
-    rows = zip(times["ts_ns"].to_pylist(), times["duration_ns"].to_pylist(), strict=True)
-    return min(ts - (length or 0) for ts, length in rows), max(group.max for group in groups)
+        with self._lock:
+            for _ in range(ATTEMPTS):
+                try:
+                    return question()
+                except FileNotFoundError:
+                    continue
+                except (pa.ArrowException, OSError, ValueError, RelationError) as error:
+                    if not self._set_damaged_aside(names):
+                        raise RecordingError(f"cannot read {self.path}: {error}") from error
+        raise RecordingError(f"{self.path} changes faster than it can be read; try again")
 
+    def _set_damaged_aside(self, names: Iterable[str]) -> bool:
+        """Find the segments of some tables that cannot be read; tells whether there were any."""
+        found = False
+        for table in names:
+            closed, tails = self._segments(table, None, None)
+            for segment in closed:
+                found |= self._is_damaged(segment.path, segment.verify)
+            schema = tables.arrow_schema(table)
+            for tail in tails:
+                found |= self._is_damaged(tail.path, partial(tail.table, None, None, schema))
+        return found
 
-def _between(from_ns: int | None, to_ns: int | None) -> Any:
-    import pyarrow.compute as pc  # noqa: PLC0415
-
-    conditions = []
-    if from_ns is not None:
-        conditions.append(pc.field("ts_ns") > from_ns)
-    if to_ns is not None:
-        conditions.append(pc.field("ts_ns") <= to_ns)
-    if not conditions:
-        return None
-    return conditions[0] if len(conditions) == 1 else conditions[0] & conditions[1]
-
-
-def _conform(table: Any, schema: Any) -> Any:
-    """Give a table the columns of this version: missing ones null, unknown ones left out."""
-    import pyarrow as pa  # noqa: PLC0415
-
-    columns = [
-        table.column(field.name).cast(field.type)
-        if field.name in table.schema.names
-        else pa.nulls(table.num_rows, field.type)
-        for field in schema
-    ]
-    return pa.table(columns, schema=schema)
+    def _is_damaged(self, path: Path, verify: Callable[[], object]) -> bool:
+        try:
+            verify()
+        except FileNotFoundError:
+            return True  # gone is as good as damaged: the next listing does without it
+        except (OSError, ValueError) as error:
+            self._damaged[path] = f"damaged: {first_line(error)}"
+            self._closed.pop(path, None)
+            self._tails.pop(path, None)
+            return True
+        return False
 
 
-def _none(schema: Any) -> Any:
-    import pyarrow.dataset as ds  # noqa: PLC0415
-
-    return ds.dataset(schema.empty_table())
-
-
-def _is_sorted(times: Any) -> bool:
-    import numpy as np  # noqa: PLC0415
-
-    values = times.to_numpy()
-    return bool(np.all(values[1:] >= values[:-1]))
+def _may_hold(day: str, from_ns: int | None, to_ns: int | None) -> bool:
+    """Tell whether segments of a day can hold rows of a range; a day of slack costs little."""
+    begin_ns = layout.day_start_ns(day)
+    return (to_ns is None or begin_ns - layout.DAY_NS <= to_ns) and (
+        from_ns is None or begin_ns + 2 * layout.DAY_NS > from_ns
+    )

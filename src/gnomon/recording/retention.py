@@ -9,8 +9,9 @@ from pathlib import Path
 from gnomon import tables
 from gnomon._errors import RecordingError
 from gnomon.recording import layout
+from gnomon.recording._closed import ClosedSegment
 from gnomon.recording._convert import convert
-from gnomon.recording._open_segment import is_abandoned
+from gnomon.recording._open_segment import adopt
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +73,25 @@ def recover(root: Path) -> list[Path]:
     for table in tables.TABLES:
         for segment, suffixes in layout.segments(root, table).items():
             opened = segment.path(root, layout.OPEN_SUFFIX)
-            if layout.OPEN_SUFFIX not in suffixes or not is_abandoned(opened):
+            if layout.OPEN_SUFFIX not in suffixes:
                 continue
-            with contextlib.suppress(OSError, RecordingError):
-                if layout.CLOSED_SUFFIX in suffixes:
+            with contextlib.suppress(OSError, RecordingError), adopt(opened) as is_ours:
+                if not is_ours:
+                    continue
+                closed = segment.path(root, layout.CLOSED_SUFFIX)
+                if layout.CLOSED_SUFFIX in suffixes and _is_whole(closed):
                     opened.unlink()  # its writer died between publishing and removing
                 elif convert(root, segment):
-                    done.append(segment.path(root, layout.CLOSED_SUFFIX))
+                    done.append(closed)
     return done
+
+
+def _is_whole(closed: Path) -> bool:
+    try:
+        ClosedSegment(closed)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _closed(root: Path) -> list[_Closed]:

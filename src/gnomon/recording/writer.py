@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from gnomon import tables
 from gnomon._errors import RecordingError
+from gnomon.enums import EventKind, Severity
 from gnomon.recording import _files, layout
-from gnomon.recording._convert import convert
+from gnomon.recording._closing import Closer
 from gnomon.recording._open_segment import OpenSegment
 from gnomon.recording.base import Meta
 
 HOUR_NS = 3_600_000_000_000
+# Rows of one message: keeps what a reader must hold at once small, also in imports of a day.
+MESSAGE_ROWS = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +47,13 @@ class RecordingWriter:
         self.path = Path(path)
         self.writer_id = layout.new_writer_id()
         self._host_id = layout.safe_host_id(host_id)
-        self._limits = limits or SegmentLimits()
+        self._limits = limits
         self._pending: dict[str, list[Any]] = {}
         self._open: dict[str, OpenSegment] = {}
         self._sequences: dict[str, int] = {}
         self._lost: dict[str, int] = {}
+        self._lost_since_ns = 0
+        self._closer = Closer(self.path)
         self.update_meta(Meta(tables.SCHEMA_VERSION))
 
     def __enter__(self) -> Self:
@@ -58,7 +63,12 @@ class RecordingWriter:
         self.close()
 
     def append(self, table: str, batch: Any) -> None:
-        """Take a batch of ``tables.arrow_schema(table)``; it is on disk after ``flush``."""
+        """Take a batch of ``tables.arrow_schema(table)``; it is on disk after ``flush``.
+
+        Raises RecordingError for any other columns: they would spoil the segment.
+        """
+        if not batch.schema.equals(tables.arrow_schema(table)):
+            raise RecordingError(f"these are not the columns of table {table!r}: {batch.schema}")
         if batch.num_rows:
             self._pending.setdefault(table, []).append(batch)
 
@@ -67,11 +77,13 @@ class RecordingWriter:
         pending, self._pending = self._pending, {}
         refused: OSError | None = None
         for table, batches in pending.items():
-            try:
-                self._write(table, batches)
-            except OSError as error:
-                refused = error
-                self._lost[table] = self._lost.get(table, 0) + sum(b.num_rows for b in batches)
+            for batch in _messages(batches):
+                try:
+                    self._segment(table, batch).write(batch)
+                except OSError as error:
+                    refused = error
+                    self._lost_since_ns = self._lost_since_ns or time.time_ns()
+                    self._lost[table] = self._lost.get(table, 0) + batch.num_rows
         if refused is None and self._lost:
             refused = self._tell_losses()
         if refused is not None:
@@ -87,7 +99,7 @@ class RecordingWriter:
             raise RecordingError(self._why(error)) from error
 
     def close(self) -> None:
-        """Flush and turn every open segment into Parquet.
+        """Flush and turn every open segment into Parquet; the writer may be used on.
 
         Raises RecordingError where the disk refuses; what is in an open segment stays readable.
         """
@@ -96,13 +108,7 @@ class RecordingWriter:
         finally:
             for table in list(self._open):
                 self._close_segment(table)
-
-    def _write(self, table: str, batches: list[Any]) -> None:
-        import pyarrow as pa  # noqa: PLC0415
-
-        joined = pa.Table.from_batches(batches).combine_chunks().to_batches()
-        for batch in joined:
-            self._segment(table, batch).write(batch)
+            self._closer.finish()
 
     def _segment(self, table: str, batch: Any) -> OpenSegment:
         """Return the segment that a batch belongs to, rolling over where it is time."""
@@ -125,38 +131,34 @@ class RecordingWriter:
             segment.identity.date != day
             or age_ns >= self._limits.age_ns
             or segment.size_bytes >= self._limits.size_bytes
-            or segment.is_deleted()
+            or segment.is_unusable()
         )
 
     def _close_segment(self, table: str) -> None:
         segment = self._open.pop(table)
         segment.finish()
-        try:
-            convert(self.path, segment.identity)
-        except (OSError, RecordingError):
-            pass  # the open form is as readable; retention converts it when there is room
-        finally:
-            segment.release()
+        self._closer.add(segment)
 
     def _tell_losses(self) -> OSError | None:
-        """Put into ``losses`` what was lost while the disk refused."""
+        """Put into ``losses`` and ``events`` what was lost while the disk refused."""
         now_ns = time.time_ns()
-        rows: list[Mapping[str, object]] = [
-            {
-                "ts_ns": now_ns,
-                "duration_ns": 0,
-                "source": "writer",
-                "table": table,
-                "rows": count,
-                "reason": "disk_full",
-            }
+        stamp = {"ts_ns": now_ns, "duration_ns": now_ns - self._lost_since_ns, "source": "writer"}
+        losses = [
+            stamp | {"table": table, "rows": count, "reason": "disk_full"}
             for table, count in self._lost.items()
         ]
+        event = stamp | {
+            "kind": EventKind.DISK_FULL.value,
+            "severity": Severity.CRITICAL.value,
+            "message": f"{sum(self._lost.values())} rows could not be written in this interval",
+        }
         try:
-            self._write("losses", [tables.batch("losses", rows)])
+            for table, rows in (("losses", losses), ("events", [event])):
+                batch = tables.batch(table, rows)
+                self._segment(table, batch).write(batch)
         except OSError as error:
             return error
-        self._lost = {}
+        self._lost, self._lost_since_ns = {}, 0
         return None
 
     def _why(self, error: OSError) -> str:
@@ -166,3 +168,20 @@ class RecordingWriter:
             f"cannot write the recording in {self.path}: {error.strerror or error}{count}; "
             "make room or choose another directory with -o"
         )
+
+
+def _messages(batches: Sequence[Any]) -> Iterator[Any]:
+    """Join batches of one table, in the order of time, and cut them where a UTC day begins.
+
+    Sources write in turns: sorted here, a day of rows is nearly sorted when it is read.
+    """
+    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow.compute as pc  # noqa: PLC0415
+
+    table = pa.Table.from_batches(batches)
+    if len(batches) > 1:
+        table = table.sort_by("ts_ns")
+    days = pc.divide(table["ts_ns"], layout.DAY_NS)
+    for day in pc.unique(days):
+        of_day = table.filter(pc.equal(days, day)).combine_chunks()
+        yield from of_day.to_batches(max_chunksize=MESSAGE_ROWS)
