@@ -13,8 +13,8 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def configure(tmp_path):
     """Return a function that configures, builds and installs; returns what was said and made."""
-    if shutil.which("cmake") is None or shutil.which("make") is None:
-        pytest.skip("the native build needs cmake and make")
+    if shutil.which("cmake") is None or shutil.which("ninja") is None:
+        pytest.skip("the native build needs cmake and ninja")
     source = tmp_path / "source"
     source.mkdir()
     shutil.copy(ROOT / "CMakeLists.txt", source)
@@ -24,7 +24,7 @@ def configure(tmp_path):
         build, prefix = tmp_path / "build", tmp_path / "prefix"
         environment = {"PATH": os.environ["PATH"], "CUDA_HOME": "/nonexistent", **environment}
         commands = (
-            ["cmake", "-S", source, "-B", build, "-G", "Unix Makefiles", *options],
+            ["cmake", "-S", source, "-B", build, "-G", "Ninja", *options],
             ["cmake", "--build", build],
             ["cmake", "--install", build, "--prefix", prefix],
         )
