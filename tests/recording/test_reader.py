@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from gnomon import tables
 from gnomon._errors import RecordingError
 from gnomon.recording import reader
+from gnomon.recording._closed import ClosedSegment
 from gnomon.recording._sql import SqlLimits
 from gnomon.recording.reader import Recording
 from gnomon.recording.writer import RecordingWriter
@@ -155,13 +156,16 @@ def test_a_segment_that_retention_removes_while_it_is_read_is_done_without(finis
         one.append("gpu_counters", counter_batch(5, first=10))
     recording = Recording.open(finished)
     victim = next(finished.glob("gpu_counters/*/host=h/*.parquet"))
-    genuine = reader.dataset
 
-    def remove_then_open(*arguments):
-        victim.unlink(missing_ok=True)
-        return genuine(*arguments)
+    def removing_first(genuine):
+        def remove_then_open(*arguments):
+            victim.unlink(missing_ok=True)
+            return genuine(*arguments)
 
-    monkeypatch.setattr(reader, "dataset", remove_then_open)
+        return remove_then_open
+
+    monkeypatch.setattr(reader, "dataset", removing_first(reader.dataset))
+    monkeypatch.setattr(ClosedSegment, "read", removing_first(ClosedSegment.read))
 
     assert busy(recording) == [10.0, 11.0, 12.0, 13.0, 14.0]
     assert recording.sql("SELECT count(*) AS n FROM gpu_counters").to_pylist() == [{"n": 5}]

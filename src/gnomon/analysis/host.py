@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gnomon.analysis.intervals import Floats, Intervals, intervals, weighted_mean
+from gnomon.analysis.intervals import Floats, Intervals, Ints, intervals, weighted_mean
 from gnomon.recording.base import Measurements
 
 
@@ -57,7 +57,7 @@ def _threads(
     )
     pids = table.column("pid").to_numpy()
     return {
-        int(pid): _columns(table.take(np.flatnonzero(pids == pid)), "busiest_thread_cpu_pct")
+        int(pid): _columns(table, "busiest_thread_cpu_pct", np.flatnonzero(pids == pid))
         for pid in np.unique(pids)
     }
 
@@ -74,14 +74,12 @@ def _gpu_pids(measurements: Measurements, from_ns: int, to_ns: int) -> dict[str,
     return {uuid: frozenset(pids) for uuid, pids in found.items()}
 
 
-def _columns(table: Any, column: str) -> tuple[Intervals, Floats]:
-    ts_ns = table.column("ts_ns").to_numpy().astype(np.int64)
-    duration = table.column("duration_ns").fill_null(0)
-    values = table.column(column).cast("float64")
-    return (
-        intervals(ts_ns, duration.to_numpy().astype(np.int64)),
-        values.to_numpy(zero_copy_only=False),
-    )
+def _columns(table: Any, column: str, rows: Ints | slice = slice(None)) -> tuple[Intervals, Floats]:
+    """Return some rows of a table as intervals and the values of one column."""
+    ts_ns = table.column("ts_ns").to_numpy()
+    duration_ns = table.column("duration_ns").fill_null(0).to_numpy()
+    values = table.column(column).cast("float64").to_numpy(zero_copy_only=False)
+    return intervals(ts_ns[rows], duration_ns[rows]), values[rows]
 
 
 def _mean(spans: Intervals, values: Floats, from_ns: int, to_ns: int) -> float | None:

@@ -57,11 +57,12 @@ def intervals(ts_ns: Ints, duration_ns: Ints) -> Intervals:
 
 def weighted_mean(values: Floats, weights: Floats) -> float | None:
     """Return the mean of the values that are there; None where no weight is on any."""
-    known = ~np.isnan(values) & (weights > 0)
-    total = float(weights[known].sum())
+    missing = np.isnan(values)
+    known_weights = np.where(missing, 0.0, weights)
+    total = float(known_weights.sum())
     if total <= 0:
         return None
-    return float((values[known] * weights[known]).sum() / total)
+    return float((np.where(missing, 0.0, values) * known_weights).sum() / total)
 
 
 def resample(source: Intervals, values: Floats, target: Intervals) -> tuple[Floats, Floats]:

@@ -10,17 +10,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from gnomon.analysis.intervals import Floats, Intervals, intervals, resample, weighted_mean
+from gnomon.analysis.intervals import Floats, Intervals, Ints, intervals, resample, weighted_mean
 from gnomon.recording.base import Measurements
 
 # Best first. GPM counts over the whole interval in hardware, PM samples at 1 kHz.
 SOURCE_ORDER = ("gpm", "pm", "import", "nvml")
 COUNTER_SOURCES = ("gpm", "import", "pm")
 TRUE_CLOCK_SOURCES = ("gpm", "cupti", "clock64")
+# As one table, a day of eight GPUs takes 1 GB before half of it (nulls) can be dropped.
+READ_AT_ONCE_NS = 3 * 3_600_000_000_000
 # A base interval takes the true clock only if this share of it was covered by readings of it.
 TRUE_CLOCK_COVERAGE = 0.5
 
@@ -58,6 +61,9 @@ COLUMNS: tuple[str, ...] = (
     "throttle_hw_thermal_ns",
     "throttle_hw_power_brake_ns",
 )
+
+
+_Key = tuple[str, str | None, str]  # GPU uuid, MIG uuid, source
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,54 +190,114 @@ class Track:
 
 def load_tracks(measurements: Measurements, from_ns: int | None, to_ns: int | None) -> list[Track]:
     """Read the counters of a time range into one track a GPU (or MIG instance)."""
-    wanted = ["ts_ns", "duration_ns", "gpu_uuid", "mig_uuid", "source", "sm_clock_source"]
-    table = measurements.read(
-        "gpu_counters", from_ns=from_ns, to_ns=to_ns, columns=[*wanted, *COLUMNS]
-    )
+    collected: dict[_Key, _Collected] = {}
+    for batch, parts_left in _batches(measurements, from_ns, to_ns):
+        _collect(batch, collected, parts_left)
     grouped: dict[tuple[str, str | None], dict[str, SourceColumns]] = {}
-    for uuid, mig_uuid, source, part in _groups(table):
-        grouped.setdefault((uuid, mig_uuid), {})[source] = _source_columns(part)
+    for (uuid, mig_uuid, source), rows in collected.items():
+        grouped.setdefault((uuid, mig_uuid), {})[source] = rows.columns()
     ordered = sorted(grouped.items(), key=lambda item: (item[0][0], item[0][1] or ""))
     return [Track(uuid, mig_uuid, sources) for (uuid, mig_uuid), sources in ordered]
 
 
-def _groups(table: Any) -> Iterator[tuple[str, str | None, str, Any]]:
-    """Split a table by GPU, MIG instance and source in one pass over dictionary codes."""
-    if table.num_rows == 0:
-        return
-    codes, names = zip(
-        *(_encode(table, n) for n in ("gpu_uuid", "mig_uuid", "source")), strict=True
-    )
-    combined = (codes[0] * (len(names[1]) + 1) + codes[1]) * (len(names[2]) + 1) + codes[2]
-    for code in np.unique(combined):
-        rows = np.flatnonzero(combined == code)
-        first = int(rows[0])
-        uuid, mig_uuid, source = (
-            None if column[first] < 0 else values[column[first]]
-            for column, values in zip(codes, names, strict=True)
+def _batches(
+    measurements: Measurements, from_ns: int | None, to_ns: int | None
+) -> Iterator[tuple[Any, int]]:
+    """Yield counters in the order of time, and how many such parts there are from here on."""
+    edges: list[int | None] = [from_ns, to_ns]
+    if from_ns is not None and to_ns is not None:
+        edges = [*range(from_ns, to_ns, READ_AT_ONCE_NS), to_ns]
+    wanted = ["ts_ns", "duration_ns", "gpu_uuid", "mig_uuid", "source", "sm_clock_source"]
+    for part, (begin, end) in enumerate(pairwise(edges)):
+        table = measurements.read(
+            "gpu_counters", from_ns=begin, to_ns=end, columns=[*wanted, *COLUMNS]
         )
+        for batch in table.combine_chunks().to_batches():
+            yield batch, len(edges) - 1 - part
+
+
+class _Collected:
+    """What one source wrote of one GPU, as it comes in; arrays are made for all that will come."""
+
+    def __init__(self, capacity: int) -> None:
+        self.rows = 0
+        self.clock_sources: set[str] = set()
+        self._capacity = capacity
+        self._times = {name: np.zeros(capacity, np.int64) for name in ("ts_ns", "duration_ns")}
+        self._columns: dict[str, Floats] = {}
+
+    def make_room(self, rows: int) -> slice:
+        """Return where the next ``rows`` go."""
+        self.rows += rows
+        if self.rows > self._capacity:
+            more = 2 * self.rows - self._capacity
+            self._capacity += more
+            self._times = {k: np.pad(v, (0, more)) for k, v in self._times.items()}
+            self._columns = {
+                k: np.pad(v, (0, more), constant_values=np.nan) for k, v in self._columns.items()
+            }
+        return slice(self.rows - rows, self.rows)
+
+    def put_times(self, name: str, where: slice, times: Ints) -> None:
+        self._times[name][where] = times
+
+    def put(self, name: str, where: slice, values: Floats) -> None:
+        """Keep a column's values; one without a single known value takes no memory."""
+        if name not in self._columns:
+            if np.isnan(values).all():
+                return
+            self._columns[name] = np.full(self._capacity, np.nan)
+        self._columns[name][where] = values
+
+    def columns(self) -> SourceColumns:
+        ts_ns, duration_ns = (self._times[name][: self.rows] for name in ("ts_ns", "duration_ns"))
+        return SourceColumns(
+            intervals(ts_ns, duration_ns),
+            {name: values[: self.rows] for name, values in self._columns.items()},
+            min(self.clock_sources, key=_clock_rank, default=None),
+        )
+
+
+def _collect(batch: Any, collected: dict[_Key, _Collected], parts: int) -> None:
+    """Hand the rows of a batch to their GPU, MIG instance and source, in their order."""
+    codes, names = zip(
+        *(_encode(batch, n) for n in ("gpu_uuid", "mig_uuid", "source", "sm_clock_source")),
+        strict=True,
+    )
+    group = np.ravel_multi_index(codes[:3], [len(values) for values in names[:3]])
+    order = np.argsort(group, kind="stable")
+    edges = [0, *(np.flatnonzero(np.diff(group[order])) + 1).tolist(), batch.num_rows]
+    places = []
+    for begin, end in pairwise(edges):
+        rows = order[begin:end]
+        uuid, mig_uuid, source = (names[at][codes[at][rows[0]]] for at in range(3))
         if uuid is None or source is None:
             continue
-        yield uuid, mig_uuid, source, table.take(rows)
-
-
-def _encode(table: Any, column: str) -> tuple[Any, Sequence[str]]:
-    encoded = table.column(column).combine_chunks().dictionary_encode()
-    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
-    return codes, encoded.dictionary.to_pylist()
-
-
-def _source_columns(part: Any) -> SourceColumns:
-    ts_ns = part.column("ts_ns").to_numpy().astype(np.int64)
-    duration_ns = part.column("duration_ns").fill_null(0).to_numpy().astype(np.int64)
-    columns = {}
+        key = (uuid, mig_uuid, source)
+        target = collected.setdefault(key, _Collected(len(rows) * parts))
+        target.clock_sources |= {
+            name for code in np.unique(codes[3][rows]) if (name := names[3][code]) is not None
+        }
+        places.append((rows, target, target.make_room(len(rows))))
+    for name in ("ts_ns", "duration_ns"):
+        times = batch.column(name).fill_null(0).to_numpy()
+        for rows, target, where in places:
+            target.put_times(name, where, times[rows])
     for name in COLUMNS:
-        column = part.column(name)
-        if column.null_count < len(column):
-            columns[name] = column.cast("float64").to_numpy(zero_copy_only=False)
-    names = part.column("sm_clock_source").unique().drop_null().to_pylist()
-    best = min(names, key=_clock_rank) if names else None
-    return SourceColumns(intervals(ts_ns, duration_ns), columns, best)
+        column = batch.column(name)
+        if column.null_count == batch.num_rows:
+            continue
+        values = column.cast("float64").to_numpy(zero_copy_only=False)
+        for rows, target, where in places:
+            target.put(name, where, values[rows])
+
+
+def _encode(batch: Any, column: str) -> tuple[Ints, Sequence[str | None]]:
+    """Return a code for each row, and what the codes stand for; the last one is null."""
+    encoded = batch.column(column).dictionary_encode()
+    names = [*encoded.dictionary.to_pylist(), None]
+    codes = encoded.indices.fill_null(len(names) - 1).to_numpy().astype(np.int64)
+    return codes, names
 
 
 def _clock_rank(name: str) -> int:

@@ -112,11 +112,19 @@ class Recording:
         full = tables.arrow_schema(table)
         schema = pa.schema([full.field(name) for name in dict.fromkeys(["ts_ns", *columns])])
         closed, opened = self._segments(table, from_ns, to_ns)
-        parts = [
-            *(segment.read(from_ns, to_ns, schema) for segment in closed),
-            *(tail.table(from_ns, to_ns, schema) for tail in opened),
-        ]
+        # Open ones first: they become Parquet at any moment.
+        last = [self._tail_rows(tail, from_ns, to_ns, schema) for tail in opened]
+        parts = [*(segment.read(from_ns, to_ns, schema) for segment in closed), *last]
         return pa.concat_tables(parts) if parts else schema.empty_table()
+
+    def _tail_rows(self, tail: Tail, from_ns: int | None, to_ns: int | None, schema: Any) -> Any:
+        try:
+            return tail.table(from_ns, to_ns, schema)
+        except FileNotFoundError:
+            segment = self._closed_segment(tail.path.with_suffix(layout.CLOSED_SUFFIX))
+            if segment is None:
+                raise
+            return segment.read(from_ns, to_ns, schema)
 
     def _relation(self, table: str) -> Any:
         """Return all rows of a table as one dataset, without reading the closed segments."""
@@ -161,7 +169,13 @@ class Recording:
                 if file not in self._damaged:
                     continue
             if layout.OPEN_SUFFIX in suffixes and is_wanted and stream not in self._damaged:
-                tails.append(self._tail(stream))
+                try:
+                    tails.append(self._tail(stream))
+                except FileNotFoundError:  # it has become Parquet since it was listed
+                    self._tails.pop(stream, None)
+                    segment = self._closed_segment(file)
+                    if segment is not None and segment.overlaps(from_ns, to_ns):
+                        closed.append(segment)
         self._forget(table, listed)
         return closed, tails
 
