@@ -148,6 +148,58 @@ def test_a_bug_in_a_source_is_a_failure_not_a_crash():
     assert "KeyError" in sink.messages("source_failed")[0]
 
 
+def test_a_row_that_fits_no_table_fails_its_source_alone():
+    sink = ListSink()
+
+    class Typo(FakeSource):
+        def read(self):
+            return [Batch("phases", [{"ts_ns": 1, "nmae": "x"}])]
+
+    class WrongType(FakeSource):
+        def read(self):
+            return [Batch("phases", [{"ts_ns": "now"}])]
+
+    sources = [Typo("typo"), WrongType("wrong"), FakeSource("good")]
+    collector = Collector(sources, [sink], FAST)
+    run_until(
+        collector,
+        lambda: len(sink.rows.get("phases", [])) > 5 and len(sink.messages("source_failed")) > 1,
+    )
+
+    assert names(sink) == {"good"}
+    told = sorted(sink.messages("source_failed"))
+    assert told[0].startswith("typo: KeyError")
+    assert told[1].startswith("wrong: Arrow")
+
+
+def test_whatever_a_sink_raises_the_others_go_on():
+    class Broken(ListSink):
+        def append(self, table, batch):
+            raise ZeroDivisionError("a bug")
+
+        def update_meta(self, meta):
+            raise KeyError("another")
+
+    sink = ListSink()
+    collector = Collector([FakeSource()], [Broken(), sink], FAST)
+    run_until(collector, lambda: len(sink.rows.get("phases", [])) > 3)
+
+    assert sink.metas
+    assert [text.endswith("please report this error") for text in sink.messages("disk_full")] == [
+        True
+    ]
+
+
+def test_the_cost_of_the_whole_process_is_published():
+    sink = ListSink()
+    collector = Collector([FakeSource()], [sink], FAST)
+    run_until(collector, lambda: len(sink.rows.get("phases", [])) > 3)
+
+    own = [row for row in sink.rows["source_health"] if row["source"] == "gnomon"]
+    assert own
+    assert 0 < sum(row["cpu_ns"] for row in own) <= time.process_time_ns()
+
+
 def test_what_is_missing_reaches_meta_with_reason_and_remedy():
     absent = FakeSource("gpm", Capability(ready=False, reason="no Hopper", remedy="buy one"))
     partial = FakeSource(

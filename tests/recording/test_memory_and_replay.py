@@ -1,11 +1,14 @@
 """Live windows and replays answer the same questions as a recording."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from gnomon import tables
 from gnomon.recording.memory import MemoryRecording
 from gnomon.recording.replay import Replay
 
-from .conftest import BEGIN_NS, SECOND_NS, counter_batch
+from .conftest import BEGIN_NS, SECOND_NS, counter_batch, counter_rows
 
 
 def filled(count=10, **settings):
@@ -24,6 +27,33 @@ def test_memory_keeps_what_is_young_enough():
 
     assert busy(memory) == [6.0, 7.0, 8.0, 9.0]
     assert memory.bounds() == (BEGIN_NS + 6 * SECOND_NS, BEGIN_NS + 10 * SECOND_NS)
+
+
+def test_memory_keeps_within_its_bytes_and_drops_the_oldest():
+    memory = MemoryRecording(max_bytes=200_000)
+    for index in range(400):
+        memory.append("gpu_counters", counter_batch(10, first=10 * index))
+        memory.append("losses", tables.batch("losses", [{"ts_ns": BEGIN_NS + index}]))
+
+    rows = busy(memory)
+    assert rows == [float(n) for n in range(4000 - len(rows), 4000)]
+    assert 0 < len(rows) < 2000
+    assert memory.read("gpu_counters").nbytes < 250_000
+    assert memory.read("losses").num_rows == 400
+
+
+@given(st.lists(st.lists(st.integers(0, 50), min_size=1, max_size=3), max_size=200))
+def test_memory_holds_every_row_in_the_order_of_time(batches):
+    memory = MemoryRecording()
+    for seconds in batches:
+        rows = [row for second in seconds for row in counter_rows(1, first=second)]
+        memory.append("gpu_counters", tables.batch("gpu_counters", rows))
+
+    every = sorted(float(second) for seconds in batches for second in seconds)
+    assert busy(memory) == every
+    middle_ns = BEGIN_NS + 26 * SECOND_NS
+    assert busy(memory, to_ns=middle_ns) == [second for second in every if second <= 25]
+    assert busy(memory, from_ns=middle_ns) == [second for second in every if second > 25]
 
 
 def test_memory_reads_ranges_and_empty_tables():

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from gnomon import tables
 from gnomon._errors import SourceError
 from gnomon.enums import EventKind, Severity, SourceState
 from gnomon.recording._health import SourceHealth, WorkerCounts
@@ -44,7 +45,7 @@ class Worker:
         self.counts = WorkerCounts()
         self._source = source
         self._checked: tuple[Missing, ...] = ()
-        self._batches: queue.Queue[Batch] = queue.Queue(queue_batches)
+        self._batches: queue.Queue[tuple[str, Any]] = queue.Queue(queue_batches)
         self._notices: queue.SimpleQueue[WorkerNotice] = queue.SimpleQueue()
         self._stop = threading.Event()
         self._reading_since_ns: int | None = None
@@ -62,8 +63,8 @@ class Worker:
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
 
-    def take(self) -> Iterator[Batch]:
-        """Yield the batches that have come since the last call."""
+    def take(self) -> Iterator[tuple[str, Any]]:
+        """Yield the tables and Arrow batches that have come since the last call."""
         while True:
             try:
                 yield self._batches.get_nowait()
@@ -157,24 +158,28 @@ class Worker:
         cpu_ns = time.thread_time_ns()
         started_ns = self._reading_since_ns = time.monotonic_ns()
         try:
-            batches = self._source.read()
+            # Rows become Arrow here, so that a row that fits no table fails this source alone.
+            batches = [(one.table, tables.batch(one.table, one.rows)) for one in self._read()]
         finally:
             self._reading_since_ns = None
             wall_ns = time.monotonic_ns() - started_ns
             self.counts.read(wall_ns, time.thread_time_ns() - cpu_ns)
         if self.state is SourceState.STALLED:
             self._become(SourceState.READY, "", "")
-        for batch in batches:
-            self._table = self._table or batch.table
+        for table, batch in batches:
+            self._table = self._table or table
             try:
-                self._batches.put_nowait(batch)
+                self._batches.put_nowait((table, batch))
             except queue.Full:
-                self.counts.lost(batch.table, len(batch.rows), "queue_full")
+                self.counts.lost(table, batch.num_rows, "queue_full")
         self._describe_again()
         warning = self.counts.observer_effect(len(self.description.gpus))
         if warning:
             text = f"{self.name} at a period of {self.period_ns / 1e6:g} ms {warning}"
             self._tell(EventKind.OBSERVER_EFFECT, Severity.INFO, text)
+
+    def _read(self) -> Sequence[Batch]:
+        return [batch for batch in self._source.read() if batch.rows]
 
     def _describe_again(self) -> None:
         """Follow what changes rarely: GPUs that come and go, metrics that drop out."""

@@ -2,16 +2,17 @@
 
 A source that blocks, fails or is slow holds up nobody: each has its own thread
 (``_worker.Worker``) and its own bounded queue. The writing thread empties all queues once a
-tick, turns rows into Arrow batches and hands them to every sink (a recording, a memory window).
+tick and hands the batches to every sink (a recording, a memory window).
 It also keeps the books on the observer itself: ``source_health``, ``losses``, ``clock_sync``,
 and an event for whatever a user should know.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
 
@@ -109,33 +110,31 @@ class Collector:
 
     def _run(self) -> None:
         next_s = time.monotonic()
-        self._write({"events": [_event(EventKind.RECORDING_STARTED, "recording started")]})
+        self._write(
+            _batches({"events": [_event(EventKind.RECORDING_STARTED, "recording started")]})
+        )
         while True:
             stopping = self._stop.is_set()
-            rows = self._drain()
-            if self._books.second_has_passed() or stopping:
-                for table, more in self._books.rows(self._workers).items():
-                    rows.setdefault(table, []).extend(more)
+            measured = [batch for worker in self._workers for batch in worker.take()]
+            events = self._events()
             if stopping:
-                ended = _event(EventKind.RECORDING_STOPPED, "recording stopped")
-                rows.setdefault("events", []).append(ended)
+                events.append(_event(EventKind.RECORDING_STOPPED, "recording stopped"))
+            rows = {"events": events}
+            if self._books.second_has_passed() or stopping:
+                rows |= self._books.rows(self._workers)
             self._publish_meta()
-            self._write(rows)
+            self._write([*measured, *_batches(rows)])
             if stopping:
                 return
             next_s = max(next_s + self._settings.tick_s, time.monotonic())
             self._stop.wait(next_s - time.monotonic())
 
-    def _drain(self) -> dict[str, list[Row]]:
-        rows: dict[str, list[Row]] = {}
-        for worker in self._workers:
-            for batch in worker.take():
-                rows.setdefault(batch.table, []).extend(batch.rows)
-            notices = [*worker.take_notices(), *self._watch(worker)]
-            events = [_event_of(worker.name, notice) for notice in notices]
-            if events:
-                rows.setdefault("events", []).extend(events)
-        return rows
+    def _events(self) -> list[Row]:
+        return [
+            _event_of(worker.name, notice)
+            for worker in self._workers
+            for notice in (*worker.take_notices(), *self._watch(worker))
+        ]
 
     def _watch(self, worker: Worker) -> list[WorkerNotice]:
         """Tell of a source whose reading has begun to take too long, and of its return."""
@@ -165,30 +164,41 @@ class Collector:
             return
         self._meta = meta
         for index, sink in enumerate(self._sinks):
-            try:
+            with self._guarded(index):
                 sink.update_meta(meta)
-            except GnomonError as error:
-                self._tell_broken(index, error)
 
-    def _write(self, rows: Mapping[str, Sequence[Row]]) -> None:
-        batches = {table: tables.batch(table, some) for table, some in rows.items() if some}
+    def _write(self, batches: Sequence[tuple[str, Any]]) -> None:
         for index, sink in enumerate(self._sinks):
-            try:
-                for table, batch in batches.items():
+            with self._guarded(index):
+                for table, batch in batches:
                     sink.append(table, batch)
                 sink.flush()
                 self._broken_sinks.discard(index)
-            except GnomonError as error:
-                self._tell_broken(index, error)
 
-    def _tell_broken(self, index: int, error: GnomonError) -> None:
+    @contextlib.contextmanager
+    def _guarded(self, index: int) -> Iterator[None]:
+        """Let one sink fail without the others; whatever it raises, writing must go on."""
+        try:
+            yield
+        except GnomonError as error:
+            self._tell_broken(index, str(error))
+        except Exception as error:  # noqa: BLE001  the writing thread is everybody's
+            text = f"{type(self._sinks[index]).__name__}: {type(error).__name__}: {error}"
+            self._tell_broken(index, f"{text}; please report this error")
+
+    def _tell_broken(self, index: int, reason: str) -> None:
         if index in self._broken_sinks:
             return
         self._broken_sinks.add(index)
-        event = _event(EventKind.DISK_FULL, str(error), Severity.CRITICAL)
+        event = _event(EventKind.DISK_FULL, reason, Severity.CRITICAL)
         for other, sink in enumerate(self._sinks):
             if other not in self._broken_sinks:
-                sink.append("events", tables.batch("events", [event]))
+                with self._guarded(other):
+                    sink.append("events", tables.batch("events", [event]))
+
+
+def _batches(rows: Mapping[str, Sequence[Row]]) -> list[tuple[str, Any]]:
+    return [(table, tables.batch(table, some)) for table, some in rows.items() if some]
 
 
 def _event(kind: EventKind, message: str, severity: Severity = Severity.INFO) -> Row:

@@ -6,36 +6,93 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from gnomon import tables
-from gnomon.recording._times import cut, ordered
+from gnomon.recording._times import cut, first_start_ns, ordered
 from gnomon.recording.base import Meta, SkippedSegment
 
 TEN_MINUTES_NS = 600 * 1_000_000_000
+MAX_BYTES = 64 << 20
+# Reading a table of thousands of one-row batches costs more in bookkeeping than in data.
+JOINED_BATCHES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A batch with the earliest begin, the smallest and the largest ts_ns of its rows."""
+
+    start_ns: int
+    first_ns: int
+    last_ns: int
+    batch: Any
+
+    @classmethod
+    def of(cls, batch: Any) -> _Piece:
+        import pyarrow.compute as pc  # noqa: PLC0415
+
+        times = pc.min_max(batch.column("ts_ns")).as_py()
+        start_ns = first_start_ns({name: batch.column(name) for name in ("ts_ns", "duration_ns")})
+        return cls(start_ns, times["min"], times["max"], batch)
+
+
+class _Shelf:
+    """The pieces of one table, oldest first: many small ones are joined into a large one."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self._joined: deque[_Piece] = deque()
+        self._loose: list[_Piece] = []
+
+    def add(self, piece: _Piece) -> None:
+        import pyarrow as pa  # noqa: PLC0415
+
+        self._loose.append(piece)
+        self.bytes += piece.batch.nbytes
+        if len(self._loose) >= JOINED_BATCHES:
+            batch = pa.concat_batches([one.batch for one in self._loose])
+            self.bytes += batch.nbytes - sum(one.batch.nbytes for one in self._loose)
+            self._joined.append(_Piece.of(batch))
+            self._loose = []
+
+    def drop_before(self, oldest_ns: int) -> None:
+        while self._oldest().last_ns < oldest_ns:
+            self.drop_oldest()
+
+    def drop_oldest(self) -> None:
+        piece = self._joined.popleft() if self._joined else self._loose.pop(0)
+        self.bytes -= piece.batch.nbytes
+
+    def pieces(self) -> list[_Piece]:
+        return [*self._joined, *self._loose]
+
+    def _oldest(self) -> _Piece:
+        return self._joined[0] if self._joined else self._loose[0]
 
 
 class MemoryRecording:
     """A sink for a collector and ``Measurements`` for a surface, from any thread."""
 
-    def __init__(self, max_age_ns: int = TEN_MINUTES_NS) -> None:
-        """Keep batches whose newest row is younger than ``max_age_ns``."""
+    def __init__(self, max_age_ns: int = TEN_MINUTES_NS, max_bytes: int = MAX_BYTES) -> None:
+        """Keep what is younger than ``max_age_ns``, and no more than about ``max_bytes``."""
         self._max_age_ns = max_age_ns
+        self._max_bytes = max_bytes
         self._lock = threading.Lock()
-        self._batches: dict[str, deque[tuple[int, Any]]] = {}
+        self._shelves: dict[str, _Shelf] = {}
         self._meta = Meta(tables.SCHEMA_VERSION)
 
     def append(self, table: str, batch: Any) -> None:
         """Take a batch of ``tables.arrow_schema(table)``."""
         if batch.num_rows == 0:
             return
-        newest_ns = max(batch.column("ts_ns").to_pylist())
-        oldest_kept_ns = newest_ns - self._max_age_ns
+        piece = _Piece.of(batch)
         with self._lock:
-            kept = self._batches.setdefault(table, deque())
-            kept.append((newest_ns, batch))
-            while kept[0][0] < oldest_kept_ns:
-                kept.popleft()
+            shelf = self._shelves.setdefault(table, _Shelf())
+            shelf.add(piece)
+            shelf.drop_before(piece.last_ns - self._max_age_ns)
+            while sum(one.bytes for one in self._shelves.values()) > self._max_bytes:
+                max(self._shelves.values(), key=lambda one: one.bytes).drop_oldest()
 
     def flush(self) -> None:
         """Nothing to do: appended rows are visible at once."""
@@ -48,19 +105,11 @@ class MemoryRecording:
 
     def bounds(self) -> tuple[int, int] | None:
         """Return the first interval's start and the last one's end over all tables."""
-        import pyarrow.compute as pc  # noqa: PLC0415
-
         with self._lock:
-            ends = [(kept[0][1], kept[-1][0]) for kept in self._batches.values() if kept]
-        if not ends:
+            pieces = [piece for shelf in self._shelves.values() for piece in shelf.pieces()]
+        if not pieces:
             return None
-        starts = [
-            pc.min(
-                pc.subtract(batch.column("ts_ns"), pc.fill_null(batch.column("duration_ns"), 0))
-            ).as_py()
-            for batch, _ in ends
-        ]
-        return min(starts), max(newest_ns for _, newest_ns in ends)
+        return min(piece.start_ns for piece in pieces), max(piece.last_ns for piece in pieces)
 
     def read(
         self,
@@ -71,14 +120,23 @@ class MemoryRecording:
         columns: Sequence[str] | None = None,
     ) -> Any:
         """Return the rows of a table with from_ns < ts_ns <= to_ns; see ``Measurements.read``."""
+        import pyarrow as pa  # noqa: PLC0415
+
+        full = tables.arrow_schema(table)
+        wanted = list(columns) if columns is not None else full.names
+        needed = list(dict.fromkeys(["ts_ns", *wanted]))
         with self._lock:
-            batches = [
-                batch
-                for newest_ns, batch in self._batches.get(table, ())
-                if from_ns is None or newest_ns > from_ns
-            ]
-        found = ordered(cut(tables.concat(table, batches), from_ns, to_ns))
-        return found.select(list(columns)) if columns is not None else found
+            shelf = self._shelves.get(table)
+            pieces = shelf.pieces() if shelf is not None else []
+        batches = [
+            piece.batch.select(needed)
+            for piece in pieces
+            if (from_ns is None or piece.last_ns > from_ns)
+            and (to_ns is None or piece.first_ns <= to_ns)
+        ]
+        schema = pa.schema([full.field(name) for name in needed])
+        found = pa.Table.from_batches(batches, schema=schema)
+        return ordered(cut(found, from_ns, to_ns)).select(wanted)
 
     def skipped(self) -> Sequence[SkippedSegment]:
         return ()
