@@ -200,6 +200,22 @@ def test_the_cost_of_the_whole_process_is_published():
     assert 0 < sum(row["cpu_ns"] for row in own) <= time.process_time_ns()
 
 
+def test_health_is_shown_no_sooner_than_meta_tells_the_reason():
+    shown = []
+
+    class Looking(ListSink):
+        def update_meta(self, meta):
+            super().update_meta(meta)
+            shown.append([one.reason for one in collector.health()])
+
+    sink = Looking()
+    collector = Collector([FakeSource(capability=Capability(False, "no driver"))], [sink], FAST)
+    run_until(collector, lambda: [one.reason for one in collector.health()] == ["no driver"])
+
+    telling = [meta.unavailable[0].reason for meta in sink.metas].index("no driver")
+    assert shown[telling] == ["it has not answered yet"]
+
+
 def test_what_is_missing_reaches_meta_with_reason_and_remedy():
     absent = FakeSource("gpm", Capability(ready=False, reason="no Hopper", remedy="buy one"))
     partial = FakeSource(

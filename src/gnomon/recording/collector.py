@@ -70,6 +70,7 @@ class Collector:
         self._known_missing = tuple(unavailable)
         self._meta = Meta(tables.SCHEMA_VERSION, versions={"gnomon": __version__})
         self._books = _health.Books()
+        self._health = [worker.health() for worker in self._workers]
         self._stalled: set[str] = set()
         self._broken_sinks: set[int] = set()
 
@@ -105,8 +106,8 @@ class Collector:
         return self._meta
 
     def health(self) -> list[_health.SourceHealth]:
-        """Return how each source is doing now."""
-        return [worker.health() for worker in self._workers]
+        """Return how each source was doing at the last tick; ``meta`` knows at least as much."""
+        return list(self._health)
 
     def _run(self) -> None:
         next_s = time.monotonic()
@@ -153,6 +154,8 @@ class Collector:
         return []
 
     def _publish_meta(self) -> None:
+        # Taken first and shown last: whoever sees a source's health finds its reason in meta.
+        health = [worker.health() for worker in self._workers]
         meta = replace(
             self._meta,
             host={k: v for worker in self._workers for k, v in worker.description.host.items()},
@@ -160,12 +163,12 @@ class Collector:
             sources={worker.name: worker.facts() for worker in self._workers},
             unavailable=(*self._known_missing, *_unavailable(self._workers)),
         )
-        if meta == self._meta:
-            return
-        self._meta = meta
-        for index, sink in enumerate(self._sinks):
-            with self._guarded(index):
-                sink.update_meta(meta)
+        if meta != self._meta:
+            self._meta = meta
+            for index, sink in enumerate(self._sinks):
+                with self._guarded(index):
+                    sink.update_meta(meta)
+        self._health = health
 
     def _write(self, batches: Sequence[tuple[str, Any]]) -> None:
         for index, sink in enumerate(self._sinks):

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gnomon import tables
+from gnomon._errors import RecordingError
 from gnomon.enums import PhaseEdge
+from gnomon.recording import layout
+from gnomon.recording._convert import convert
+from gnomon.recording._open_segment import OpenSegment
 from gnomon.recording.base import Measurements
-from gnomon.recording.writer import RecordingWriter
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,40 +71,76 @@ def mark(  # noqa: PLR0913  one keyword a column
         "tokens": tokens,
         "detail": json.dumps(detail) if detail else None,
     }
-    with RecordingWriter(directory, host_id) as writer:
-        writer.append("phases", tables.batch("phases", [row]))
+    _write(Path(directory), host_id, tables.batch("phases", [row]))
 
 
 def phases(measurements: Measurements) -> list[Phase]:
     """Return the phases in the order of their begins.
 
-    A phase lasts from its begin to the end of the same name, else to the next begin, else to
-    the end of what is recorded. An end without a begin is ignored.
+    A phase lasts from its begin to the end of the same name by the same process, else to that
+    process's next begin. Where the process says nothing more (each `gnomon mark` is one of its
+    own), anybody's end of that name or next begin closes it, else the end of what is recorded.
+    So phases of several processes may overlap, and those of one process may be nested.
+    An end without a begin is ignored.
     """
     bounds = measurements.bounds()
     edges = measurements.read("phases").to_pylist()
+    closing = _closing(edges)
     found: list[Phase] = []
     for index, edge in enumerate(edges):
         if edge["edge"] != PhaseEdge.BEGIN.value:
             continue
-        closing = _closing(edges[index + 1 :], edge["name"])
-        if closing is not None:
-            to_ns = closing["ts_ns"]
+        last = edges[closing[index]] if index in closing else None
+        if last is not None:
+            to_ns = last["ts_ns"]
         else:
             to_ns = max(bounds[1] if bounds else edge["ts_ns"], edge["ts_ns"])
-        done = closing if closing is not None and closing["edge"] == PhaseEdge.END.value else {}
-        found.append(_phase(edge, to_ns, done))
+        is_end = last is not None and last["edge"] == PhaseEdge.END.value
+        found.append(_phase(edge, to_ns, last if last is not None and is_end else {}))
     return found
 
 
-def _closing(later: list[dict[str, Any]], name: str) -> dict[str, Any] | None:
-    """Return the edge that ends a phase of this name."""
-    for edge in later:
-        if edge["edge"] == PhaseEdge.END.value and edge["name"] == name:
-            return edge
-        if edge["edge"] == PhaseEdge.BEGIN.value:
-            return edge
-    return None
+def _closing(edges: Sequence[Mapping[str, Any]]) -> dict[int, int]:
+    """Return the number of the edge that closes a phase, by that of its begin; one pass back."""
+    closing: dict[int, int] = {}
+    own_end: dict[tuple[Any, str], int] = {}
+    own_begin: dict[Any, int] = {}
+    any_end: dict[str, int] = {}
+    any_begin: int | None = None
+    for index in range(len(edges) - 1, -1, -1):
+        pid, name = edges[index]["pid"], edges[index]["name"]
+        if edges[index]["edge"] != PhaseEdge.BEGIN.value:
+            own_end[pid, name] = any_end[name] = index
+            continue
+        # A later end of this name belongs to this begin, not to an earlier one of the same name.
+        last = own_end.pop((pid, name), own_begin.get(pid))
+        if last is None:
+            others = (any_end.get(name), any_begin)
+            last = min((one for one in others if one is not None), default=None)
+        if last is not None:
+            closing[index] = last
+        own_begin[pid] = any_begin = index
+    return closing
+
+
+def _write(directory: Path, host_id: str, batch: Any) -> None:
+    """Write a closed segment of one batch; unlike a recorder's, it needs no ``meta``."""
+    day = layout.utc_date(batch.column("ts_ns")[0].as_py())
+    host = layout.safe_host_id(host_id)
+    identity = layout.Segment("phases", day, host, layout.new_writer_id(), 0)
+    try:
+        segment = OpenSegment(directory, identity, batch.schema)
+        try:
+            segment.write(batch)
+            segment.finish()
+            convert(directory, identity)
+        finally:
+            segment.release()
+    except OSError as error:
+        raise RecordingError(
+            f"cannot mark in {directory}: {error.strerror or error}; make room, or say with "
+            "--recording where marks may be written"
+        ) from error
 
 
 def _phase(begin: Mapping[str, Any], to_ns: int, done: Mapping[str, Any]) -> Phase:
