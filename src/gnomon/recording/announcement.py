@@ -13,10 +13,11 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from gnomon.recording import _files
 from gnomon.sources._identity import start_ticks
 
 FILE_NAME = "current"
+# Where root's recorder announces itself, to everybody.
+SYSTEM_DIRECTORY = Path("/run/gnomon")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ def announce(runtime_directory: Path, directory: Path) -> Iterator[bool]:
     path = runtime_directory / FILE_NAME
     pid = os.getpid()
     mine = Announcement(pid, start_ticks(pid) or 0, str(directory.resolve()))
-    announced = find_current(runtime_directory) is None and _write(path, mine)
+    announced = _find(path) is None and _write(path, mine)
     try:
         yield announced
     finally:
@@ -46,9 +47,19 @@ def announce(runtime_directory: Path, directory: Path) -> Iterator[bool]:
             path.unlink(missing_ok=True)
 
 
-def find_current(runtime_directory: Path) -> Path | None:
-    """Return the directory of a living recorder on this host, or None."""
-    path = runtime_directory / FILE_NAME
+def find_current(runtime_directory: Path, system_directory: Path = SYSTEM_DIRECTORY) -> Path | None:
+    """Return the directory of a living recorder on this host that we may read, or None.
+
+    The user's own recorder comes first, then root's.
+    """
+    for place in dict.fromkeys((runtime_directory, system_directory)):
+        directory = _find(place / FILE_NAME)
+        if directory is not None:
+            return directory
+    return None
+
+
+def _find(path: Path) -> Path | None:
     found = _read(path)
     if found is None:
         return None
@@ -57,20 +68,30 @@ def find_current(runtime_directory: Path) -> Path | None:
             path.unlink(missing_ok=True)
         return None
     directory = Path(found.directory)
-    return directory if directory.is_dir() else None
+    return directory if os.access(directory, os.R_OK | os.X_OK) else None
 
 
 def _write(path: Path, announcement: Announcement) -> bool:
     try:
-        _files.make_directory(path.parent, mode=0o700)
-        _files.replace_file(path, json.dumps(asdict(announcement)).encode())
+        # Not handed to the user behind sudo: what root follows, only root may write.
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+        temporary = path.with_name(f".{path.name}.{announcement.pid}")
+        temporary.write_text(json.dumps(asdict(announcement)))
+        temporary.chmod(0o644)  # whatever the umask: it is meant for everybody
+        temporary.replace(path)
     except OSError:
         return False
     return True
 
 
 def _read(path: Path) -> Announcement | None:
+    """Read an announcement; one that a third user wrote is nobody's."""
     try:
-        return Announcement(**json.loads(path.read_bytes()))
-    except (OSError, ValueError, TypeError):
+        if path.stat().st_uid not in {0, os.geteuid()}:
+            return None
+        fields = json.loads(path.read_bytes())
+        return Announcement(
+            int(fields["pid"]), int(fields["start_ticks"]), str(fields["directory"])
+        )
+    except (OSError, ValueError, TypeError, KeyError):
         return None
