@@ -159,27 +159,42 @@ def test_a_row_holds_what_nvml_says(nvml, source, clock, rows_of):
 def test_power_is_energy_over_the_interval(nvml, source, clock, rows_of):
     nvml.set("field.83", 1_000_000, 1_350_000, 2_050_000)  # mJ
     reading = source()
-    clock.advance(0.5)
-    [first] = counters(reading, rows_of)
     clock.advance(2)
+    [first] = counters(reading, rows_of)
+    clock.advance(4)
     [second] = counters(reading, rows_of)
 
     assert first["energy_joules"] == pytest.approx(350)
-    assert first["power_watts"] == pytest.approx(700)
-    assert second["power_watts"] == pytest.approx(350)
+    assert first["power_watts"] == pytest.approx(175)
+    assert second["power_watts"] == pytest.approx(175)
+
+
+def test_costly_counters_keep_their_own_period(nvml, source, clock, rows_of):
+    """At 10 Hz energy is read every 2 s, and covers them."""
+    nvml.set("field.83", 1_000_000, 2_400_000)
+    reading = source(period_ns=100_000_000)
+    rows = []
+    for _ in range(20):
+        clock.advance(0.1)
+        rows += counters(reading, rows_of)
+
+    powers = [row.get("power_watts") for row in rows]
+    assert powers[:-1] == [None] * 19
+    assert powers[-1] == pytest.approx(700)
+    assert all("power_instant_watts" in row for row in rows)
 
 
 def test_where_the_energy_field_is_refused_its_own_call_is_asked(nvml, source, clock, rows_of):
     nvml.fail("field.83", 3)
     nvml.set("nvmlDeviceGetTotalEnergyConsumption", 0, 500_000)
     reading = source()
-    clock.advance(1)
+    clock.advance(2)
     # The field is refused in the first reading, its call starts in the second.
     counters(reading, rows_of)
-    clock.advance(1)
+    clock.advance(2)
     [row] = counters(reading, rows_of)
 
-    assert row["power_watts"] == pytest.approx(500)
+    assert row["power_watts"] == pytest.approx(250)
     assert "energy_joules" not in {m.metric for m in reading.describe().missing}
 
 
@@ -195,9 +210,9 @@ def test_throttle_durations_are_growth_within_the_row(nvml, source, clock, rows_
     for field in columns:
         nvml.set(f"field.{field}", 5_000_000_000, 5_000_000_000 + field, 5_000_000_000 + field)
     reading = source()
-    clock.advance(1)
+    clock.advance(2)
     [first] = counters(reading, rows_of)
-    clock.advance(1)
+    clock.advance(2)
     [second] = counters(reading, rows_of)
 
     assert {column: first[column] for column in columns.values()} == {
@@ -208,14 +223,14 @@ def test_throttle_durations_are_growth_within_the_row(nvml, source, clock, rows_
 
 def test_growth_over_a_missed_reading_belongs_to_no_row(nvml, source, clock, rows_of):
     reading = source()
-    clock.advance(1)
+    clock.advance(2)
     counters(reading, rows_of)
     nvml.fail("field.74", 999, first=1, last=1)
-    clock.advance(1)
+    clock.advance(2)
     [failed] = counters(reading, rows_of)
-    clock.advance(1)
+    clock.advance(2)
     [after] = counters(reading, rows_of)
-    clock.advance(1)
+    clock.advance(2)
     [later] = counters(reading, rows_of)
 
     assert "throttle_sw_power_cap_ns" not in failed
@@ -497,7 +512,7 @@ def test_a_driver_reload_is_survived_and_recorded(nvml, source, clock, rows_of):
     counters(reading, rows_of)
     nvml.add("epoch 1")
     nvml.text("nvmlSystemGetDriverVersion", "590.10.01")
-    nvml.set("field.83", 500, 1500, 701_500)
+    nvml.set("field.83", 500, 700_500)
     clock.advance(1)
 
     batches = reading.read()
@@ -505,9 +520,9 @@ def test_a_driver_reload_is_survived_and_recorded(nvml, source, clock, rows_of):
     [event] = rows_of(batches, "events")
     assert event["kind"] == "driver_reloaded"
     assert (event["old_value"], event["new_value"]) == ("580.159.04", "590.10.01")
-    clock.advance(1)
+    clock.advance(2)
     [row] = counters(reading, rows_of)
-    assert row["power_watts"] == pytest.approx(700)
+    assert row["power_watts"] == pytest.approx(350)
     assert reading.describe().host["driver_version"] == "590.10.01"
 
 
@@ -737,7 +752,7 @@ def test_mig_instances_have_rows_of_their_own(nvml, source, clock, rows_of):
     nvml.fail("nvmlDeviceGetUtilizationRates", 3)
     nvml.add("process 0/1 Compute 4242 123456")
     reading = source()
-    clock.advance(1)
+    clock.advance(2)
     batches = reading.read()
 
     rows = {row.get("mig_uuid"): row for row in rows_of(batches, "gpu_counters")}

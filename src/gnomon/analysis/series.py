@@ -33,13 +33,13 @@ def series(
     edges = np.linspace(from_ns, to_ns, bins + 1).astype(np.int64)
     target = Intervals(edges[:-1], edges[1:])
     margin_ns = int(edges[1] - edges[0]) + 2_000_000_000
-    for track in load_tracks(measurements, from_ns, to_ns + margin_ns):
-        if (track.gpu_uuid, track.mig_uuid) != (gpu_uuid, mig_uuid):
+    for track in load_tracks(measurements, from_ns, to_ns + margin_ns, gpu_uuid=gpu_uuid):
+        if track.mig_uuid != mig_uuid:
             continue
         for name in PLAIN:
-            source = track.source_of(name)
-            if source is not None:
-                result[name] = _binned(source.intervals, source.columns[name], target)
+            readings = track.readings(name)
+            if readings is not None:
+                result[name] = _binned(*readings, target)
         result.update(_derived(track, measurements, target))
     return result
 

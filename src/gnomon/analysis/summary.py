@@ -33,9 +33,10 @@ from gnomon.enums import Pipe
 from gnomon.hardware import HardwareProfile, profile
 from gnomon.recording.base import Measurements, Meta
 
-# A reading that straddles the window's end carries a later timestamp; counters are read at
-# least this often.
+# A reading that straddles the window's end carries a later timestamp, and power limits are read
+# every 5 s only.
 READ_MARGIN_NS = 2_000_000_000
+LOOK_BACK_NS = 6_000_000_000
 
 # Pipes whose instructions have one dtype only, so that cycles can be turned into FLOP/s.
 DTYPE_OF_PIPE = {
@@ -64,7 +65,7 @@ def summarize(
     end = bounds[1] if to_ns is None else to_ns
     meta = measurements.meta()
     machine = host.load(measurements, begin, end + READ_MARGIN_NS)
-    tracks = load_tracks(measurements, begin, end + READ_MARGIN_NS)
+    tracks = load_tracks(measurements, begin - LOOK_BACK_NS, end + READ_MARGIN_NS)
     prepared = [_Prepared.of(track, meta) for track in tracks]
     lost = _losses(measurements, begin, end)
     summaries = []
@@ -141,7 +142,7 @@ def _plain_means(track: Track, begin: int, end: int) -> dict[str, Any]:
     )
     values: dict[str, Any] = {name: track.mean(name, begin, end) for name in names}
     for name in ("vram_used_bytes", "vram_total_bytes"):
-        last = track.last(name, begin, end)
+        last = track.last(name, end)
         values[name] = None if last is None else int(last)
     return values
 
@@ -150,7 +151,7 @@ def _power(track: Track, begin: int, end: int) -> dict[str, Any]:
     return {
         "power_watts": track.mean("power_watts", begin, end),
         "energy_joules": track.share_sum("energy_joules", begin, end),
-        "power_limit_watts": track.last("power_limit_watts", begin, end),
+        "power_limit_watts": track.last("power_limit_watts", end),
     }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import subprocess
 import threading
@@ -11,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
 
 from gnomon._errors import CommandError
+from gnomon.cli.linear_algebra import users_environment
 
 # A shell's words for a command that is not there, or is no program, or was ended by a signal.
 EXIT_NOT_FOUND = 127
@@ -33,7 +33,8 @@ class Workload:
         Raises CommandError (status 126 or 127) where it cannot be started.
         """
         try:
-            self._process = subprocess.Popen(arguments, env=os.environ | (environment or {}))
+            variables = users_environment() | dict(environment or {})
+            self._process = subprocess.Popen(arguments, env=variables)
         except FileNotFoundError:
             raise CommandError(f"{arguments[0]}: no such command", EXIT_NOT_FOUND) from None
         except OSError as error:

@@ -29,7 +29,7 @@ class CounterReader:
         self.gpu = gpu
         self._availability = availability
         self._period_ns = period_ns
-        self._fields = FieldReader((*FIELDS, *link_fields), availability)
+        self._fields = FieldReader((*FIELDS, *link_fields), availability, period_ns)
         self._called_ns: dict[tuple[str, ...], int] = {}
         self._read_at_ns: int | None = None
         self._answered_before = False
@@ -47,14 +47,15 @@ class CounterReader:
         cpu_ns = time.thread_time_ns()
         ts_ns, now_ns = time.time_ns(), raw_ns()
         interval_ns = now_ns - self._read_at_ns if self._read_at_ns is not None else 0
-        values: Row = dict(self._fields.read(nvml, self.gpu, now_ns, interval_ns))
+        values: Row = dict(self._fields.read(nvml, self.gpu, now_ns))
         self._read_at_ns = now_ns
         for call in CALLS:
             if self._due(call, now_ns):
                 values |= self._ask(nvml, call, self.gpu.handle, "")
         self._check_alive(values)
-        if "energy_joules" in values and interval_ns > 0:
-            values["power_watts"] = values["energy_joules"] / (interval_ns / 1e9)  # type: ignore[operator]
+        if "energy_joules" in values:
+            covered_s = self._fields.covered_ns["energy_joules"] / 1e9
+            values["power_watts"] = values["energy_joules"] / covered_s  # type: ignore[operator]
         if "sm_clock_mhz" in values:
             values["sm_clock_source"] = str(ClockSource.NVML)
         head: Row = {

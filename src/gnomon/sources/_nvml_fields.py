@@ -13,8 +13,8 @@ from gnomon.sources.base import Missing
 
 # Members of nvmlValue_t by nvmlValueType_t.
 _MEMBERS = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")
-# A delta must cover the row's own interval: one reading more and it belongs to two rows.
-BASELINE_SLACK = 1.5
+# A reading can be half a period late; a narrow counter must not wrap twice by then.
+LATEST_READING = 1.5
 
 # Bytes per second and lane and direction by PCIe generation: PCI Express Base Specification,
 # transfer rate times line coding (8b/10b up to 2.0, 128b/130b up to 5.0, FLIT in 6.0).
@@ -30,28 +30,46 @@ class _Baseline:
 class FieldReader:
     """Reads ``fields`` of one GPU; remembers its counters."""
 
-    def __init__(self, fields: tuple[Field, ...], availability: Availability) -> None:
+    def __init__(
+        self, fields: tuple[Field, ...], availability: Availability, period_ns: int
+    ) -> None:
+        """``period_ns``: how often ``read`` is called."""
         self._fields = fields
+        self._period_ns = period_ns
+        self._asked_ns: dict[str, int] = {}
+        self._asked_before_ns: dict[str, int | None] = {}
+        self.covered_ns: dict[str, int] = {}  # column -> the time its last growth took
         self._availability = availability
         self._baselines: dict[str, _Baseline] = {}
         self._refused_fallbacks: set[str] = set()
 
-    def read(self, nvml: Any, gpu: Gpu, now_ns: int, interval_ns: int) -> dict[str, Number]:
-        """Return column -> value; counters count from the reading ``interval_ns`` ago.
+    def read(self, nvml: Any, gpu: Gpu, now_ns: int) -> dict[str, Number]:
+        """Return column -> value of the fields that are due; counters since their last reading.
 
         ``now_ns`` is on any monotonic clock. Raises GpuLostError, DriverGoneError.
         """
         row: dict[str, Number] = {}
-        for field, raw in self._raw_values(nvml, gpu):
-            value = self._value(field, raw, now_ns, interval_ns)
+        due = tuple(field for field in self._fields if self._is_due(field, now_ns))
+        for field, raw in self._raw_values(nvml, gpu, due):
+            value = self._value(field, raw, now_ns)
             good = None if value is None else checked(field.column, value)
             if good is not None:
                 row[field.column] = good
         return row
 
-    def _raw_values(self, nvml: Any, gpu: Gpu) -> list[tuple[Field, Number]]:
-        asked = [f for f in self._fields if not self._refused(gpu, f)]
-        found = self._asked_by_fallback(nvml, gpu)
+    def _is_due(self, field: Field, now_ns: int) -> bool:
+        last_ns = self._asked_ns.get(field.column)
+        due = last_ns is None or now_ns - last_ns >= field.period_ns - self._period_ns // 2
+        if due:
+            self._asked_before_ns[field.column] = last_ns
+            self._asked_ns[field.column] = now_ns
+        return due
+
+    def _raw_values(
+        self, nvml: Any, gpu: Gpu, due: tuple[Field, ...]
+    ) -> list[tuple[Field, Number]]:
+        asked = [f for f in due if not self._refused(gpu, f)]
+        found = self._asked_by_fallback(nvml, gpu, due)
         if not asked:
             return found
         columns = tuple(field.column for field in asked)
@@ -75,9 +93,11 @@ class FieldReader:
     def _refused(self, gpu: Gpu, field: Field) -> bool:
         return self._availability.refused(gpu.uuid, field.column)
 
-    def _asked_by_fallback(self, nvml: Any, gpu: Gpu) -> list[tuple[Field, Number]]:
+    def _asked_by_fallback(
+        self, nvml: Any, gpu: Gpu, due: tuple[Field, ...]
+    ) -> list[tuple[Field, Number]]:
         found: list[tuple[Field, Number]] = []
-        for field in self._fields:
+        for field in due:
             unusable = field.column in self._refused_fallbacks
             if field.fallback is None or unusable or not self._refused(gpu, field):
                 continue
@@ -93,15 +113,17 @@ class FieldReader:
                 self._availability.answered(gpu.uuid, (field.column,))
         return found
 
-    def _value(self, field: Field, raw: Number, now_ns: int, interval_ns: int) -> Number | None:
+    def _value(self, field: Field, raw: Number, now_ns: int) -> Number | None:
         if is_blank(raw, wide=field.kind != "instant"):
             return None
         if field.kind == "instant":
             return raw * field.scale
         last = self._baselines.get(field.column)
         self._baselines[field.column] = _Baseline(int(raw), now_ns)
-        if last is None or interval_ns <= 0 or now_ns - last.at_ns > BASELINE_SLACK * interval_ns:
+        # Growth across a reading that failed belongs to no row.
+        if last is None or last.at_ns != self._asked_before_ns[field.column]:
             return None
+        self.covered_ns[field.column] = now_ns - last.at_ns
         growth = counter_growth(last.raw, int(raw), field.bits)
         if growth is None:
             return None
@@ -135,7 +157,7 @@ def link_fields(
         lanes, generation = 16, max(PCIE_LANE_BYTES_PER_S)  # unknown: take the fastest
     fastest = PCIE_LANE_BYTES_PER_S.get(generation, max(PCIE_LANE_BYTES_PER_S.values())) * lanes
     wrap_s = 2**32 / fastest
-    if period_ns / 1e9 < wrap_s / BASELINE_SLACK:
+    if period_ns / 1e9 < wrap_s / LATEST_READING:
         return LINK_FIELDS
     for field in LINK_FIELDS:
         if field.bits == 32:
@@ -143,7 +165,7 @@ def link_fields(
                 f"the driver's PCIe counter (field {field.field_id}) wraps at 4 GiB, which this "
                 f"link can move in {wrap_s:.2f} s, and this GPU has no GPM"
             )
-            remedy = f"read at least every {wrap_s / BASELINE_SLACK:.2f} s"
+            remedy = f"read at least every {wrap_s / LATEST_READING:.2f} s"
             missing = Missing(field.column, reason, remedy, gpu.uuid)
             availability.note(missing, permanent=True)
     return tuple(field for field in LINK_FIELDS if field.bits != 32)

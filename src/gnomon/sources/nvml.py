@@ -28,7 +28,7 @@ from gnomon.sources._nvml_processes import ProcessReader
 from gnomon.sources.base import Batch, Capability, Description, Missing
 
 DEFAULT_PERIOD_NS = SECOND_NS
-PROCESS_PERIOD_NS = 2 * SECOND_NS
+PROCESS_PERIOD_NS = 5 * SECOND_NS
 MIG_PERIOD_NS = 5 * SECOND_NS
 # A lost GPU is asked by its UUID this often; NVML sees a reset or replugged one only after a
 # restart of the library, which disturbs the other GPUs' readings for a moment.

@@ -107,23 +107,26 @@ def _no_phase(phase: str | None, names: Sequence[str | None]) -> CommandError:
     return CommandError(f"no phase {phase!r} in the recording; it has: {known}", exit_code=2)
 
 
-def expected_bounds(directory: Path) -> Mapping[str, str]:
-    """Return phase -> what bounds it, as ``phases.json`` beside the recording says it is."""
+def expected_bounds(directory: Path) -> Mapping[str, Sequence[str]]:
+    """Return phase -> what may be said to bound it, by ``phases.json`` beside the recording."""
     try:
         text = (directory / "phases.json").read_text(encoding="utf-8")
     except FileNotFoundError:
         return {}
     phases = json.loads(text)["phases"]
-    return {each["name"]: each["bound_by"] for each in phases if each.get("bound_by")}
+    return {each["name"]: each["bounds"] for each in phases if each.get("bounds")}
 
 
-def wrong_verdicts(summaries: Sequence[GpuSummary], expected: Mapping[str, str]) -> list[str]:
+def wrong_verdicts(
+    summaries: Sequence[GpuSummary], expected: Mapping[str, Sequence[str]]
+) -> list[str]:
     """Return a sentence for each phase whose verdict is not what is known of its workload."""
     wrong = []
     for each in summaries:
-        known = expected.get(each.phase or "", each.bound_by)
-        if each.bound_by != known:
-            wrong.append(f"phase {each.phase}: diagnosed as {each.bound_by}, known to be {known}")
+        known = expected.get(each.phase or "")
+        if known is not None and each.bound_by not in known:
+            words = " or ".join(known)
+            wrong.append(f"phase {each.phase}: diagnosed as {each.bound_by}, known to be {words}")
     seen = {each.phase for each in summaries}
     # With --phase only one is looked at; without it a phase that is not there is an error too.
     absent = [name for name in expected if name not in seen] if len(seen) > 1 else []
