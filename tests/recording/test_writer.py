@@ -68,6 +68,7 @@ def test_segments_roll_by_size_and_the_reader_sees_no_seam(tmp_path):
             recording = recording or Recording.open(tmp_path)
             assert busy(recording)[-1] == 10 * index + 9
 
+        one._closer.finish()
         assert len(list(tmp_path.glob("gpu_counters/**/*.parquet"))) > 3
         assert busy(recording) == [float(n) for n in range(400)]
 

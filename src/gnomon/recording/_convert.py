@@ -11,9 +11,9 @@ from gnomon._errors import RecordingError
 from gnomon.recording import _files, layout
 from gnomon.recording._arrow_stream import TornStreamError, read_frames, read_schema
 
-# Rows in memory at once: 16 Ki rows of gpu_counters are about 9 MB, and a reader that wants
-# ten minutes of an hour still skips most of a segment.
-ROW_GROUP_ROWS = 16_384
+# Rows in memory at once: 8 Ki rows of gpu_counters are about 5 MB, several times that while
+# they are encoded; and a reader that wants ten minutes of an hour still skips most of it.
+ROW_GROUP_ROWS = 8_192
 # A batch of 24 rows and 70 columns takes several times its data in bookkeeping: join early.
 JOINED_BATCHES = 64
 
