@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gnomon import tables
 from gnomon.analysis import collecting
 from gnomon.analysis.collecting import collect
-from gnomon.recording.memory import between
+from gnomon.recording._times import cut
 
 SECOND_NS = 1_000_000_000
 BEGIN_NS = 1_700_000_000 * SECOND_NS
@@ -45,7 +45,7 @@ class Rows:
         )
 
     def read(self, table, *, from_ns=None, to_ns=None, columns=None):
-        return between(self.table, from_ns, to_ns, columns)
+        return cut(self.table, from_ns, to_ns).select(columns)
 
 
 def expected(rows, column):
