@@ -78,7 +78,7 @@ def _transcripts():
 
 
 def test_readme_shows_what_the_program_prints(tmp_path):
-    (tmp_path / "tests").symlink_to(ROOT / "tests")
+    (tmp_path / "src").symlink_to(ROOT / "src")
     here = str(Path(gnomon.__file__).parent.parent)
     environment = {**os.environ, "PYTHONIOENCODING": "utf-8", "PYTHONPATH": here}
 
