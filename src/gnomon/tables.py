@@ -11,7 +11,8 @@ Rules that hold in every table:
   the raw monotonic clock. An instant has the duration 0.
 - A value that was not read in this interval is null, never 0 and never a repeated old value:
   the age of a reading is the distance to the last row where it is not null. What is read less
-  often than a row is written (power, throttle durations) covers the time since the column's last value.
+  often than a row is written (power, throttle durations) covers the time since the column's
+  last value.
 - Columns are only ever added within one ``SCHEMA_VERSION``; readers fill missing ones with null.
 """
 
