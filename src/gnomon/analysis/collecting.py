@@ -75,6 +75,7 @@ def collect(
     collected: dict[Key, Collected] = {}
     for batch in _batches(measurements, from_ns, to_ns):
         _collect(batch, collected, to_ns, gpu_uuid)
+        del batch  # or its memory lives on while the next part is read
     return collected
 
 
@@ -88,7 +89,9 @@ def _batches(measurements: Measurements, from_ns: int | None, to_ns: int | None)
         joined = table
         if table.column("ts_ns").num_chunks > MOST_BATCHES:
             joined = table.combine_chunks()
+        del table
         yield from (batch for batch in joined.to_batches() if batch.num_rows)
+        del joined
 
 
 def _tables(read: Callable[..., Any], parts: Sequence[Range]) -> Iterator[Any]:
@@ -103,6 +106,7 @@ def _tables(read: Callable[..., Any], parts: Sequence[Range]) -> Iterator[Any]:
             coming = beside.submit(read, from_ns=begin, to_ns=end)
             if table is not None:
                 yield table
+                del table
         if coming is not None:
             yield coming.result()
 
@@ -120,6 +124,8 @@ class Collected:
         self._times = {name: np.empty(capacity, np.int64) for name in ("ts_ns", "duration_ns")}
         self._columns: dict[str, Floats] = {}
         self._filled: dict[str, int] = {}
+        # Name -> (value, rows): a third of all counters read the same for hours, mostly 0.
+        self._constant: dict[str, tuple[float, int]] = {}
 
     def make_room(self, rows: int) -> slice:
         """Return where the next ``rows`` go."""
@@ -136,11 +142,8 @@ class Collected:
 
     def put(self, name: str, where: slice, values: Floats) -> None:
         """Keep a column's values; one without a single known value takes no memory."""
-        if name not in self._columns:
-            if np.isnan(values).all():
-                return
-            self._columns[name] = np.empty(self._capacity)
-            self._filled[name] = 0
+        if name not in self._columns and not self._materialize(name, where, values):
+            return
         self._columns[name][self._filled[name] : where.start] = np.nan
         self._columns[name][where] = values
         self._filled[name] = where.stop
@@ -150,10 +153,31 @@ class Collected:
         return self._times[name][: self.rows]
 
     def columns(self) -> dict[str, Floats]:
-        """Return the columns that have values, of all rows."""
+        """Return the columns that have values, of all rows; those that never changed read-only."""
+        for name, (value, filled) in self._constant.items():
+            if filled < self.rows:
+                self._columns[name] = np.full(self._capacity, value)
+                self._filled[name] = filled
         for name, filled in self._filled.items():
             self._columns[name][filled : self.rows] = np.nan
-        return {name: values[: self.rows] for name, values in self._columns.items()}
+        still = {name: value for name, (value, _) in self._constant.items()}
+        return {
+            name: np.broadcast_to(np.float64(value), self.rows) for name, value in still.items()
+        } | {name: values[: self.rows] for name, values in self._columns.items()}
+
+    def _materialize(self, name: str, where: slice, values: Floats) -> bool:
+        """Make a column's array where it needs one; one value all along is kept as that value."""
+        value, filled = self._constant.get(name, (values[0], 0))
+        if filled == where.start and bool((values == value).all()):
+            self._constant[name] = value, where.stop
+            return False
+        if name not in self._constant and np.isnan(values).all():
+            return False
+        self._constant.pop(name, None)
+        self._columns[name] = np.empty(self._capacity)
+        self._columns[name][:filled] = value
+        self._filled[name] = filled
+        return True
 
 
 def _collect(
