@@ -2,9 +2,8 @@
 
     python -m benchmarks.pm_switch [INTERVAL_US]
 
-Reads lines "on" and "off"; answers "on" once the first row of a GPU has come, "off" once the
-helper has gone, or "error: ..." and ends. A stopped helper process would not do: the hardware
-would sample on.
+Reads lines "on" and "off"; answers "on" once a row has come, "off" once rows have ceased to, or
+"error: ..." and ends. A stopped helper process would not do: the hardware would sample on.
 """
 
 from __future__ import annotations
@@ -19,22 +18,29 @@ from gnomon.sources.pm import DEFAULT_INTERVAL_US, PmSource
 
 DRAIN_EVERY_S = 0.1
 FIRST_ROW_WITHIN_S = 15.0
+QUIET_S = 0.2
 
 
 def switch(interval_us: int) -> None:
     """Serve commands until the input ends. Raises GnomonError where sampling fails."""
     source = PmSource(interval_us=interval_us)
-    running = False
+    running = is_open = False
     try:
         while True:
             command = _command(DRAIN_EVERY_S if running else None)
             if command == "on" and not running:
-                source.open()
+                if is_open:
+                    source.resume()
+                else:
+                    source.open()
+                    is_open = True
                 _wait_for_row(source)
                 running = True
                 print("on", flush=True)
             elif command == "off":
-                source.close()
+                if running:
+                    source.pause()
+                    _wait_for_silence(source)
                 running = False
                 print("off", flush=True)
             elif command == "":
@@ -63,6 +69,15 @@ def _wait_for_row(source: PmSource) -> None:
     raise GnomonError(
         f"no PM row within {FIRST_ROW_WITHIN_S:.0f} s: {reasons or 'no reason given'}"
     )
+
+
+def _wait_for_silence(source: PmSource) -> None:
+    """Return once nothing has come for two periods of the helper's decoding."""
+    quiet_since = time.monotonic()
+    while time.monotonic() - quiet_since < QUIET_S:
+        if source.read():
+            quiet_since = time.monotonic()
+        time.sleep(0.02)
 
 
 def main() -> int:

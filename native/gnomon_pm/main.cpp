@@ -35,6 +35,7 @@ enum ExitCode { kOk = 0, kUsage = 2, kNothingToSample = 3 };
 using SteadyClock = std::chrono::steady_clock;
 
 volatile sig_atomic_t stop_requested = 0;
+volatile sig_atomic_t pause_requested = 0;
 
 struct Options {
     int fd = -1;
@@ -64,7 +65,9 @@ public:
         if (given_up_) return;
         try {
             if (sampler_ == nullptr && SteadyClock::now() >= next_try_) open();
-            if (sampler_ != nullptr) drain();
+            if (sampler_ == nullptr) return;
+            follow(pause_requested != 0);
+            if (!paused_) drain();
         } catch (const SamplingError& error) {
             close(error);
         }
@@ -80,6 +83,17 @@ private:
             [this](const Loss& loss) { stream_.loss(index_, loss); });
         cpu_ns_ = cpu_time_ns() - cpu_before_ns;
         announce();
+    }
+
+    void follow(bool pause) {
+        if (pause == paused_) return;
+        if (pause) {
+            drain();  // what has been sampled until now
+            sampler_->pause();
+        } else {
+            sampler_->resume(*builder_);
+        }
+        paused_ = pause;
     }
 
     void announce() {
@@ -110,6 +124,7 @@ private:
     void close(const SamplingError& error) {
         builder_.reset();
         sampler_.reset();
+        paused_ = false;
         given_up_ = error.code != StatusCode::kBusy && error.code != StatusCode::kFailed;
         next_try_ = SteadyClock::now() + options_.retry;
         stream_.status(index_, error.code, error.result, error.what());
@@ -125,6 +140,7 @@ private:
     std::optional<RowBuilder> builder_;
     SteadyClock::time_point next_try_{};
     int64_t cpu_ns_ = 0;
+    bool paused_ = false;
     bool given_up_ = false;
 };
 
@@ -227,6 +243,11 @@ void handle_signals() {
     struct sigaction action {};
     action.sa_handler = [](int) { stop_requested = 1; };
     sigaction(SIGTERM, &action, nullptr);
+    // A pause costs the GPU nothing and ends within a sample; opening anew takes seconds.
+    action.sa_handler = [](int) { pause_requested = 1; };
+    sigaction(SIGUSR1, &action, nullptr);
+    action.sa_handler = [](int) { pause_requested = 0; };
+    sigaction(SIGUSR2, &action, nullptr);
     signal(SIGINT, SIG_IGN);  // Ctrl-C reaches the whole group; our parent decides when we end
     signal(SIGPIPE, SIG_IGN);
 }

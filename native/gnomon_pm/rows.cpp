@@ -76,6 +76,12 @@ RowBuilder::RowBuilder(const Plan& plan, int64_t interval_ns, int64_t row_ns, On
 
 void RowBuilder::restart() { skip_ = Skip::kFirst; }
 
+void RowBuilder::resume() {
+    restart();
+    link_runs_.end();
+    previous_end_ns_ = 0;
+}
+
 void RowBuilder::skip_split_sample() {
     if (skip_ == Skip::kNone) skip_ = Skip::kSplit;
 }

@@ -211,6 +211,16 @@ void Sampler::stop() {
     started_ = false;
 }
 
+void Sampler::resume(RowBuilder& builder) {
+    if (started_) return;
+    try {
+        start();
+    } catch (const CallError& error) {
+        throw SamplingError(code_of(error.result), error.result, error.what());
+    }
+    builder.resume();
+}
+
 void Sampler::reset_image() {
     auto reset = GNOMON_PARAMS(CUpti_PmSampling_CounterDataImage_Initialize_Params);
     reset.pPmSamplingObject = sampling_;

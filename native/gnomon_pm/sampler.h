@@ -47,6 +47,11 @@ public:
     // GPU cannot be sampled any longer.
     void drain(RowBuilder& builder);
 
+    // Stops the hardware's sampling and keeps everything else, so that it can go on at once.
+    void pause() { stop(); }
+
+    void resume(RowBuilder& builder);
+
 private:
     void check_supported();
     void read_availability();

@@ -317,6 +317,29 @@ def test_check_is_ready_and_lets_go(source, script, tmp_path):
     assert calls.count("cuptiPmSamplingDisable") == 1
 
 
+def test_a_pause_stops_the_hardware_and_what_is_missed_is_no_loss(source, script, tmp_path):
+    script.first_sample()
+    for _ in range(11):
+        script.sample(cycles=1e7)
+    script.add("decode 100")
+    source.open()
+    counters(source, 1)
+
+    source.pause()
+    wait_for_calls(tmp_path, "cuptiPmSamplingStop", 1)
+    source.resume()
+    wait_for_calls(tmp_path, "cuptiPmSamplingStart", 2)
+
+    assert [batch for batch in source.read() if batch.table == "losses"] == []
+
+
+def wait_for_calls(tmp_path, name, count, timeout_s=10):
+    deadline = time.monotonic() + timeout_s
+    while (tmp_path / "calls.log").read_text().split().count(name) < count:
+        assert time.monotonic() < deadline, (tmp_path / "calls.log").read_text()
+        time.sleep(0.01)
+
+
 @pytest.mark.parametrize(
     ("lines", "reason"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping
@@ -98,6 +99,12 @@ class Helper:
             status = self._process.wait()
         self._stderr.seek(0)
         return status, self._stderr.read().decode(errors="replace").strip()[-500:]
+
+    def pause(self) -> None:
+        self._process.send_signal(signal.SIGUSR1)
+
+    def resume(self) -> None:
+        self._process.send_signal(signal.SIGUSR2)
 
     def close(self) -> None:
         """End the helper so that it lets go of the GPUs; kill it where it does not listen."""

@@ -116,6 +116,15 @@ class PmSource:
             self._command(self._machine), plan_text(self._sets), self._helper_environment()
         )
 
+    def pause(self) -> None:
+        """Stop sampling and keep the sampler; what is missed until ``resume`` is no loss."""
+        if self._helper is not None:
+            self._helper.pause()
+
+    def resume(self) -> None:
+        if self._helper is not None:
+            self._helper.resume()
+
     def close(self) -> None:
         """End the helper; the GPUs' counters are free again."""
         if self._helper is not None:
