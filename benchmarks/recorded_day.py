@@ -320,7 +320,9 @@ def _times(
     period_s: int = 1,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return ts_ns and duration_ns of readings that jitter by 50 us; shape (seconds, count)."""
-    jitter_ns = random.normal(0, 50_000, (len(at_s) + 1, count)).astype(np.int64)
+    # Rows of one reading have one time, unless the source reads one GPU after another.
+    own = count if gap_s else 1
+    jitter_ns = random.normal(0, 50_000, (len(at_s) + 1, own)).astype(np.int64)
     due_ns = int(phase_s * SECOND_NS) + (gap_s * SECOND_NS * np.arange(count)).astype(np.int64)
     before_ns = np.concatenate(([at_s[0] - period_s], at_s))[:, None] * SECOND_NS + due_ns
     ends_ns = BEGIN_NS + before_ns + jitter_ns

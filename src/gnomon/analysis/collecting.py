@@ -7,7 +7,8 @@ straight into the arrays that the analysis works on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import pairwise
@@ -56,8 +57,6 @@ COLUMNS: tuple[str, ...] = (
 
 # As one table, a day of eight GPUs takes 1 GB before half of it (nulls) can be dropped.
 READ_AT_ONCE_NS = 3 * 3_600_000_000_000
-# Files come as one batch each; seconds of a live recording are joined first.
-MOST_BATCHES = 8
 # Beyond this, arrays grow as rows come in: a recording may have long gaps.
 MOST_BATCHES_TO_COME = 64.0
 
@@ -84,31 +83,23 @@ def _batches(measurements: Measurements, from_ns: int | None, to_ns: int | None)
     parts: list[Range] = [(from_ns, to_ns)]
     if from_ns is not None and to_ns is not None and to_ns - from_ns > READ_AT_ONCE_NS:
         parts = list(pairwise([*range(from_ns, to_ns, READ_AT_ONCE_NS), to_ns]))
-    read = partial(measurements.read, "gpu_counters", columns=[*KEYS, *COLUMNS])
-    for table in _tables(read, parts):
-        joined = table
-        if table.column("ts_ns").num_chunks > MOST_BATCHES:
-            joined = table.combine_chunks()
-        del table
-        yield from (batch for batch in joined.to_batches() if batch.num_rows)
-        del joined
-
-
-def _tables(read: Callable[..., Any], parts: Sequence[Range]) -> Iterator[Any]:
-    """Yield one table a part; the next is decompressed while the caller takes this one apart."""
-    if len(parts) == 1:
-        yield read(from_ns=parts[0][0], to_ns=parts[0][1])
-        return
+    read = partial(_read, measurements)
+    # The next part is decompressed while the caller takes this one apart.
     with ThreadPoolExecutor(max_workers=1) as beside:
-        coming = None
-        for begin, end in parts:
-            table = coming.result() if coming is not None else None
-            coming = beside.submit(read, from_ns=begin, to_ns=end)
-            if table is not None:
-                yield table
-                del table
-        if coming is not None:
-            yield coming.result()
+        coming = deque([beside.submit(read, *parts.pop(0))])
+        while coming:
+            part = coming.popleft().result()
+            if parts:
+                coming.append(beside.submit(read, *parts.pop(0)))
+            yield from (batch for batch in part.to_batches() if batch.num_rows)
+            del part  # or its memory lives on while the next one is read
+
+
+def _read(measurements: Measurements, from_ns: int | None, to_ns: int | None) -> Any:
+    """Return the counters of a range in one piece: every piece is taken apart for itself."""
+    columns = [*KEYS, *COLUMNS]
+    table = measurements.read("gpu_counters", from_ns=from_ns, to_ns=to_ns, columns=columns)
+    return table.combine_chunks()
 
 
 class Collected:
