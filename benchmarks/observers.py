@@ -66,7 +66,7 @@ class StoppedProcess:
 
 
 class PmSwitch:
-    """Holds PM sampling by starting and ending gnomon-pm (benchmarks/pm_switch.py)."""
+    """Holds PM sampling by pausing and resuming gnomon-pm (benchmarks/pm_switch.py)."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process

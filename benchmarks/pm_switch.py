@@ -2,8 +2,9 @@
 
     python -m benchmarks.pm_switch [INTERVAL_US]
 
-Reads lines "on" and "off"; answers "on" once a row has come, "off" once rows have ceased to, or
-"error: ..." and ends. A stopped helper process would not do: the hardware would sample on.
+Reads lines "on" and "off" and repeats them once they are done, or says "error: ..." and ends. An
+"off" is only said when rows of the time since "on" have come: sampling that silently did nothing
+would look free. A stopped helper process would not do: the hardware would sample on.
 """
 
 from __future__ import annotations
@@ -17,41 +18,38 @@ from gnomon._errors import GnomonError
 from gnomon.sources.pm import DEFAULT_INTERVAL_US, PmSource
 
 DRAIN_EVERY_S = 0.1
-FIRST_ROW_WITHIN_S = 15.0
-QUIET_S = 0.2
+ROW_WITHIN_S = 15.0
+# A signal reaches the helper, and the helper its library.
+SWITCH_S = 0.05
 
 
 def switch(interval_us: int) -> None:
     """Serve commands until the input ends. Raises GnomonError where sampling fails."""
     source = PmSource(interval_us=interval_us)
-    running = is_open = False
     try:
-        while True:
-            command = _command(DRAIN_EVERY_S if running else None)
+        source.open()
+        _wait_for_row(source)
+        running = True
+        rows = 0
+        while (command := _command(DRAIN_EVERY_S)) != "":
+            rows += _rows(source)
             if command == "on" and not running:
-                if is_open:
-                    source.resume()
-                else:
-                    source.open()
-                    is_open = True
-                _wait_for_row(source)
-                running = True
-                print("on", flush=True)
-            elif command == "off":
-                if running:
-                    source.pause()
-                    _wait_for_silence(source)
+                source.resume()
+                time.sleep(SWITCH_S)
+                running, rows = True, 0
+            elif command == "off" and running:
+                source.pause()
+                time.sleep(SWITCH_S)
+                if rows == 0:
+                    _wait_for_row(source)
                 running = False
-                print("off", flush=True)
-            elif command == "":
-                return
-            elif running:
-                source.read()
+            if command is not None:
+                print(command, flush=True)
     finally:
         source.close()
 
 
-def _command(timeout_s: float | None) -> str | None:
+def _command(timeout_s: float) -> str | None:
     """Return the next line, "" at the end of the input, None where none came in time."""
     ready, _, _ = select.select([sys.stdin], [], [], timeout_s)
     if not ready:
@@ -59,25 +57,18 @@ def _command(timeout_s: float | None) -> str | None:
     return os.read(sys.stdin.fileno(), 64).decode().strip()
 
 
+def _rows(source: PmSource) -> int:
+    return sum(len(batch.rows) for batch in source.read() if batch.table == "gpu_counters")
+
+
 def _wait_for_row(source: PmSource) -> None:
-    deadline = time.monotonic() + FIRST_ROW_WITHIN_S
+    deadline = time.monotonic() + ROW_WITHIN_S
     while time.monotonic() < deadline:
-        if any(batch.table == "gpu_counters" and batch.rows for batch in source.read()):
+        if _rows(source):
             return
         time.sleep(0.02)
     reasons = "; ".join(missing.reason for missing in source.describe().missing)
-    raise GnomonError(
-        f"no PM row within {FIRST_ROW_WITHIN_S:.0f} s: {reasons or 'no reason given'}"
-    )
-
-
-def _wait_for_silence(source: PmSource) -> None:
-    """Return once nothing has come for two periods of the helper's decoding."""
-    quiet_since = time.monotonic()
-    while time.monotonic() - quiet_since < QUIET_S:
-        if source.read():
-            quiet_since = time.monotonic()
-        time.sleep(0.02)
+    raise GnomonError(f"no PM row within {ROW_WITHIN_S:.0f} s: {reasons or 'no reason given'}")
 
 
 def main() -> int:
