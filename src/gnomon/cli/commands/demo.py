@@ -55,7 +55,7 @@ def command(
     opening.bounds_of(recording, directory)
     if headless:
         ctx.exit(_headless(recording, directory, phase, as_json=as_json))
-    _show(recording, speed, phase)
+    _show(recording, speed, phase or _first_at_work(directory))
 
 
 def bundled_directory() -> Path:
@@ -100,6 +100,12 @@ def _show(recording: Any, speed: float, phase: str | None) -> None:
             raise _no_phase(phase, [each.name for each in spans])
         replay.seek(begin_ns)
     app.run(replay, title="demo: a real H200, replayed", phases=spans)
+
+
+def _first_at_work(directory: Path) -> str | None:
+    """Return the first phase in which something runs: a demo should not open with a GPU at rest."""
+    at_work = (name for name, bounds in expected_bounds(directory).items() if "idle" not in bounds)
+    return next(at_work, None)
 
 
 def _no_phase(phase: str | None, names: Sequence[str | None]) -> CommandError:
