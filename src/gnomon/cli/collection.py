@@ -16,7 +16,7 @@ from gnomon.recording.collector import Collector, CollectorSettings, Sink
 from gnomon.recording.memory import MemoryRecording
 
 NS_PER_S = 1_000_000_000
-# Processes are listed every other second; one not seen for this long is gone.
+# Processes are listed every five seconds; one not seen for this long is gone.
 PROCESS_AGE_NS = 10 * NS_PER_S
 
 

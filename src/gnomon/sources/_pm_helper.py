@@ -36,8 +36,8 @@ def find(environment: Mapping[str, str]) -> Path:
             return path
     raise SourceError(
         f"{NAME} is not part of this installation",
-        "install gnomon where a C++17 compiler and PyPI are at hand: "
-        "pip install --force-reinstall --no-deps gnomon",
+        "install a C++17 compiler (g++), then in a clone of gnomon: "
+        "pip install --force-reinstall --no-deps .",
     )
 
 
