@@ -12,7 +12,7 @@ from gnomon.analysis.summary_types import GpuSummary
 from gnomon.cli.source_loading import create_sources
 from gnomon.configuration import Settings
 from gnomon.recording.base import Measurements, Unavailable
-from gnomon.recording.collector import Collector, CollectorSettings, Sink
+from gnomon.recording.collector import DEFAULT_TICK_S, Collector, CollectorSettings, Sink
 from gnomon.recording.memory import MemoryRecording
 
 NS_PER_S = 1_000_000_000
@@ -28,7 +28,7 @@ class Collection:
         settings: Settings,
         sinks: Sequence[Sink] = (),
         *,
-        tick_s: float = 1.0,
+        tick_s: float = DEFAULT_TICK_S,
         memory_ns: int = 60 * NS_PER_S,
     ) -> None:
         """``memory_ns``: how much of the past stays in memory; ``sinks`` get everything too."""

@@ -42,11 +42,15 @@ class Sink(Protocol):
     def update_meta(self, meta: Meta) -> None: ...
 
 
+# Under a second by what a reading and a flush take: a crash loses the last second at most.
+DEFAULT_TICK_S = 0.8
+
+
 @dataclass(frozen=True, slots=True)
 class CollectorSettings:
     """``tick_s``: how often queues are emptied into the sinks, and sinks flushed."""
 
-    tick_s: float = 1.0
+    tick_s: float = DEFAULT_TICK_S
     queue_batches: int = 256
     close_timeout_s: float = 2.0
 
