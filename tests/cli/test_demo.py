@@ -3,9 +3,23 @@ import shutil
 
 import pytest
 
-from gnomon.cli.commands.demo import bundled_directory, expected_bounds, wrong_verdicts
+from gnomon.cli.commands.demo import (
+    bundled_directory,
+    command,
+    expected_bounds,
+    wrong_verdicts,
+)
+from gnomon.recording.marks import phases
+from gnomon.recording.reader import Recording
 
 from . import summaries as s
+
+
+def test_the_phase_of_the_example_is_in_the_bundled_recording():
+    words = [word for line, _ in command.examples for word in line.split()]
+    names = {phase.name for phase in phases(Recording.open(bundled_directory()))}
+
+    assert words[words.index("--phase") + 1] in names
 
 
 def test_headless_tells_every_phase_and_its_verdict(gnomon, h200_recording):

@@ -1,10 +1,19 @@
 import json
 
+from gnomon.cli.commands.import_ import gpm_csv
+from gnomon.hardware import sku_facts
+
 from .conftest import MEASURED
 
 
 def import_csv(gnomon, file, output, *options):
     return gnomon("import", "gpm-csv", file, "--gpu", "H200-SXM-141GB", "-o", output, *options)
+
+
+def test_the_gpus_of_the_examples_are_in_the_table():
+    for line, _ in gpm_csv.examples:
+        words = line.split()
+        assert sku_facts(words[words.index("--gpu") + 1])["name"]
 
 
 def test_the_measured_run(gnomon, tmp_path):

@@ -22,7 +22,7 @@ EXIT_WRONG_VERDICT = 1
     cls=base.Command,
     examples=[
         ("gnomon demo", "watch an H200 at work; q leaves, ? tells the keys"),
-        ("gnomon demo --speed 4 --phase prefill", "four times as fast, from a phase on"),
+        ("gnomon demo --speed 4 --phase prefill_8x2048", "four times as fast, from a phase on"),
         ("gnomon demo --headless", "no screen: each phase with its verdict, as text"),
     ],
 )

@@ -26,7 +26,7 @@ def command() -> None:
             "then: gnomon summary run1; gnomon top run1",
         ),
         (
-            "gnomon import gpm-csv run.csv --phases phases.jsonl --gpu H100-SXM-80GB -o run1",
+            "gnomon import gpm-csv run.csv --phases phases.jsonl --gpu H100-SXM5-80GB -o run1",
             "then: gnomon summary run1 --by phase",
         ),
     ],
