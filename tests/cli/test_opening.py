@@ -44,6 +44,27 @@ def test_an_empty_range_is_a_usage_error(since, until):
     assert error.value.exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("since", "until", "said"),
+    [
+        ("20s", "10s", "--from is not before --to"),
+        (
+            "1970-01-02",
+            None,
+            "nothing from 1970-01-02T00:00:00Z: it lasts from 1970-01-01T00:01:40Z",
+        ),
+        (None, "5", "nothing to 1970-01-01T00:00:00Z: it"),
+        ("1h", "2h", "nothing from 1970-01-01T01:01:40Z to 1970-01-01T02:01:40Z: it"),
+        ("9" * 30, None, f"nothing from {'9' * 30}: it"),
+    ],
+)
+def test_an_empty_range_is_told_in_the_terms_it_was_asked_in(since, until, said):
+    with pytest.raises(CommandError) as error:
+        resolve(since, until)
+
+    assert said in str(error.value)
+
+
 def test_no_such_directory_says_how_to_make_one(tmp_path):
     with pytest.raises(CommandError, match="gnomon record -o"):
         opening.open_recording(tmp_path / "nothing")

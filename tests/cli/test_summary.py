@@ -90,7 +90,9 @@ def test_text_by_phase_is_short(gnomon, h200_recording):
         (("--by", "fortnight"), 2, "is not a duration"),
         (("--from", "50s", "--to", "10s"), 2, "--from is not before --to"),
         (("--gpu", "5"), 2, "no GPU of this name"),
-        (("--from", "2030-01-01"), 2, "--from is not before --to"),
+        (("--from", "2030-01-01"), 2, "nothing from 2030-01-01T00:00:00Z"),
+        (("--by", "1ms"), 2, "take a longer period"),
+        (("--by", "phase", "--to", "1ms"), 1, "no phase between --from and --to"),
     ],
 )
 def test_usage_errors(gnomon, h200_recording, arguments, status, message):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from gnomon._errors import CommandError
 from gnomon.analysis.summary_types import GpuSummary
 from gnomon.cli.quantities import Moment
 from gnomon.recording.base import Measurements, Meta
+
+NS_PER_S = 1_000_000_000
 
 
 def open_recording(directory: Path) -> Any:
@@ -39,15 +42,30 @@ def resolve_range(
     """
     from_ns = bounds[0] if since is None else since.resolve(bounds)
     to_ns = bounds[1] if until is None else until.resolve(bounds)
-    if from_ns >= to_ns:
+    if from_ns >= to_ns and since is not None and until is not None:
         raise CommandError("--from is not before --to", exit_code=2)
-    if to_ns <= bounds[0] or from_ns >= bounds[1]:
+    if from_ns >= to_ns or to_ns <= bounds[0] or from_ns >= bounds[1]:
         raise CommandError(
-            f"the recording has nothing from {from_ns} to {to_ns}: "
-            f"it lasts from {bounds[0]} to {bounds[1]} (Unix ns)",
+            f"the recording has nothing {_asked(from_ns, to_ns, since, until)}: "
+            f"it lasts from {_iso(bounds[0])} to {_iso(bounds[1])}",
             exit_code=2,
         )
     return from_ns, to_ns
+
+
+def _asked(from_ns: int, to_ns: int, since: Moment | None, until: Moment | None) -> str:
+    """Say the range in the user's own terms: an end that was not given is not named."""
+    asked = [f"from {_iso(from_ns)}"] if since is not None else []
+    return " ".join([*asked, f"to {_iso(to_ns)}"] if until is not None else asked)
+
+
+def _iso(unix_ns: int) -> str:
+    """Return a time as ``--from`` takes it; in Unix ns where a calendar does not reach."""
+    try:
+        when = dt.datetime.fromtimestamp(unix_ns // NS_PER_S, dt.UTC)
+    except (ValueError, OverflowError, OSError):
+        return str(unix_ns)
+    return when.isoformat().replace("+00:00", "Z")
 
 
 def only_gpu(summaries: Iterable[GpuSummary], gpu: str | None, meta: Meta) -> list[GpuSummary]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import click
@@ -9,6 +10,9 @@ import click
 from gnomon._errors import CommandError
 from gnomon.cli import base, opening
 from gnomon.cli.quantities import Moment
+
+# An hour second by second, a day by ten seconds; for every sample there is `gnomon query`.
+MOST_WINDOWS = 10_000
 
 
 @click.command(
@@ -40,6 +44,13 @@ def command(
     bounds = opening.bounds_of(recording, directory)
     from_ns, to_ns = opening.resolve_range(bounds, since, until)
 
+    if isinstance(by, int) and (to_ns - from_ns) / by > MOST_WINDOWS:
+        raise CommandError(
+            f"--by makes {math.ceil((to_ns - from_ns) / by):,} entries, at most "
+            f"{MOST_WINDOWS:,} are told: take a longer period, or less time with --from and --to",
+            exit_code=2,
+        )
+
     from gnomon.analysis.summary import summarize  # noqa: PLC0415  numpy
     from gnomon.cli import rendering  # noqa: PLC0415  rich
 
@@ -51,11 +62,13 @@ def command(
         base.print_json(rendering.json_document(summaries))
         return
     if not summaries:
-        raise CommandError(_why_nothing(directory, by))
+        raise CommandError(_why_nothing(directory, by, is_whole=since is until is None))
     rendering.print_summaries(summaries, meta, rendering.console(), split=by is not None)
 
 
-def _why_nothing(directory: Path, by: str | int | None) -> str:
+def _why_nothing(directory: Path, by: str | int | None, *, is_whole: bool) -> str:
+    if by == "phase" and not is_whole:
+        return f"{directory}: no phase between --from and --to"
     if by == "phase":
         return f"{directory}: no phases are recorded; `gnomon mark NAME` names one while recording"
     return f"{directory}: no GPU was recorded; `gnomon doctor` says what keeps it from being"
