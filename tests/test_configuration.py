@@ -119,7 +119,7 @@ def test_an_error_names_the_file_the_key_and_what_is_allowed(home, line, told):
 def test_errors_of_the_other_layers_name_them_too(home):
     with pytest.raises(ConfigurationError, match="environment, GNOMON_CURRENCY: currency must"):
         home.load(GNOMON_CURRENCY="dollars")
-    with pytest.raises(ConfigurationError, match="--record-period-s: record_period_s must be"):
+    with pytest.raises(ConfigurationError, match="command line: record_period_s must be"):
         home.load({"record_period_s": -1})
     home.write(home.machine, "this is not TOML")
     with pytest.raises(ConfigurationError, match=r"etc/config.toml is not valid TOML"):

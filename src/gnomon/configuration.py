@@ -185,7 +185,7 @@ def load(
     values |= _from_environment(environment)
     for key, value in (command_line or {}).items():
         if value is not None:
-            values[key] = _parse(key, value, f"--{key.replace('_', '-')}")
+            values[key] = _parse(key, value, "command line")
     return Settings(**values)
 
 

@@ -223,7 +223,7 @@ def test_settings_are_checked(gnomon, tmp_path):
     done = gnomon("record", "-o", tmp_path / "run", "--period", "1ms")
 
     assert done.returncode == 1
-    assert "record_period_s must be" in done.stderr
+    assert "command line: record_period_s must be" in done.stderr
     assert not (tmp_path / "run").exists()
 
 
