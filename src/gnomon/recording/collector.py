@@ -42,8 +42,9 @@ class Sink(Protocol):
     def update_meta(self, meta: Meta) -> None: ...
 
 
-# Under a second by what a reading and a flush take: a crash loses the last second at most.
-DEFAULT_TICK_S = 0.8
+# A crash loses the last second at most, and reading and flushing take time of their own. The
+# books of ``_health`` are closed at every second tick.
+DEFAULT_TICK_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)

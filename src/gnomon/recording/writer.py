@@ -1,6 +1,6 @@
 """Writes a recording: one open Arrow stream a table, turned into Parquet when it is full.
 
-Rows wait in memory until ``flush`` (at every tick of the collector), so that a stream of small
+Rows wait in memory until ``flush`` (twice a second by the collector), so that a stream of small
 readings becomes one message a second, and a killed process loses at most that second.
 """
 
