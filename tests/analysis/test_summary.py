@@ -48,6 +48,15 @@ def test_a_clock_that_was_sampled_too_seldom_is_not_taken_for_the_rest():
     assert (summary.sm_clock_source, summary.at_most) == ("nvml", True)
 
 
+def test_a_true_clock_for_most_of_the_window_is_said_to_be_for_a_part_of_it():
+    pm = s.rows("pm", {"sm_clock_mhz": 1346.0, "sm_clock_source": "cupti"}, count=9)
+
+    summary = only(s.memory(s.rows("gpm", s.GEMM) + pm))
+
+    assert (summary.sm_clock_source, summary.at_most) == ("cupti", True)
+    assert "in a part of this window only" in summary.unavailable["true SM clock"]
+
+
 def test_both_ledgers_sum_to_100_over_a_mixed_window():
     mixed = s.rows("gpm", s.GEMM) + s.rows("gpm", s.IDLE, first=10)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gnomon.analysis.summary_types import GpuSummary
+from gnomon.analysis.tracks import TRUE_CLOCK_SOURCES
 from gnomon.recording.base import Meta, Unavailable
 
 # Which measured columns a number of the summary rests on, where it is not the column itself.
@@ -44,6 +45,7 @@ SOURCES_OF: dict[str, tuple[str, ...]] = {
     "vram_used_bytes": ("nvml",),
 }
 COUNTER_SOURCES = ("gpm", "pm", "nvml")
+PARTIAL_CLOCK = "sampled in a part of this window only; NVML's stands in for the rest"
 
 
 def unavailable(summary: GpuSummary, meta: Meta) -> dict[str, str]:
@@ -57,7 +59,8 @@ def unavailable(summary: GpuSummary, meta: Meta) -> dict[str, str]:
         metric: _reason(metric, here) for metric in EXPLAINED if getattr(summary, metric) is None
     }
     if summary.compute_sol_pct is not None and summary.at_most:
-        reasons["true SM clock"] = _reason("pm", here)
+        is_partial = summary.sm_clock_source in TRUE_CLOCK_SOURCES
+        reasons["true SM clock"] = PARTIAL_CLOCK if is_partial else _reason("pm", here)
     if summary.ledger.padding_pct is None and summary.compute_sol_pct is not None:
         reasons["padding_pct"] = "the model's FLOPs are not known; padding is part of achieved"
     return reasons
