@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -15,6 +16,16 @@ from gnomon.hardware import sku_facts
 from gnomon.recording.importers.importing import import_gpm_csv
 
 MEASURED = Path(__file__).parent.parent / "data" / "h200_llm"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible():
+    """Ctrl-C is ignored below a shell's background job; the programs tested here must get it."""
+    former = signal.getsignal(signal.SIGINT)
+    if former == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
 
 
 @pytest.fixture(scope="session")
