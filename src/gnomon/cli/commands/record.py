@@ -29,7 +29,12 @@ HOST_PERIOD_S = 1.0
 @click.option(
     "-o", "--output", required=True, type=base.RECORDING_DIRECTORY, help="Where to record."
 )
-@click.option("--period", "period_ns", type=Duration(), help="How often to read. [default: 1s]")
+@click.option(
+    "--period",
+    "period_ns",
+    type=Duration(),
+    help="How often to read GPUs; the host once a second at most. [default: 1s]",
+)
 @click.option(
     "--pm/--no-pm", "pm", default=None, help="Sample hardware counters through CUPTI, or do not."
 )
