@@ -203,3 +203,16 @@ def test_losses_are_counted_and_shown():
 
 def test_nothing_recorded_is_an_empty_list():
     assert summarize(s.memory()) == []
+
+
+def test_links_that_are_not_there_are_missing_not_zero():
+    """GPM answers 0 for NVLink on an H200 without links, where NVML counts none."""
+    still = s.GEMM | {"nvlink_rx_bytes_per_s": 0.0, "nvlink_tx_bytes_per_s": 0.0}
+    linked = {s.GPU: s.H200 | {"nvlink_count": 18}}
+
+    without = only(s.memory(s.rows("gpm", still)))
+    idle = only(s.memory(s.rows("gpm", still), gpus=linked))
+
+    assert (without.nvlink_rx_bytes_per_s, without.nvlink_sol_pct) == (None, None)
+    assert "no NVLink" in without.unavailable["nvlink_rx_bytes_per_s"]
+    assert idle.nvlink_rx_bytes_per_s == 0.0

@@ -7,10 +7,7 @@ straight into the arrays that the analysis works on.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -83,16 +80,10 @@ def _batches(measurements: Measurements, from_ns: int | None, to_ns: int | None)
     parts: list[Range] = [(from_ns, to_ns)]
     if from_ns is not None and to_ns is not None and to_ns - from_ns > READ_AT_ONCE_NS:
         parts = list(pairwise([*range(from_ns, to_ns, READ_AT_ONCE_NS), to_ns]))
-    read = partial(_read, measurements)
-    # The next part is decompressed while the caller takes this one apart.
-    with ThreadPoolExecutor(max_workers=1) as beside:
-        coming = deque([beside.submit(read, *parts.pop(0))])
-        while coming:
-            part = coming.popleft().result()
-            if parts:
-                coming.append(beside.submit(read, *parts.pop(0)))
-            yield from (batch for batch in part.to_batches() if batch.num_rows)
-            del part  # or its memory lives on while the next one is read
+    for part in parts:
+        table = _read(measurements, *part)
+        yield from (batch for batch in table.to_batches() if batch.num_rows)
+        del table  # or its memory lives on while the next one is read
 
 
 def _read(measurements: Measurements, from_ns: int | None, to_ns: int | None) -> Any:

@@ -82,6 +82,8 @@ def _reason(metric: str, entries: list[Unavailable]) -> str:
         for entry in entries:
             if entry.metric == source:
                 return _text(entry)
+    if metric.startswith("nvlink"):
+        return "the driver reports no NVLink of this GPU"
     return "not recorded in this window"
 
 

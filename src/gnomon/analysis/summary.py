@@ -83,13 +83,15 @@ class _Prepared:
     profile: HardwareProfile
     rows: SolRows | None
     name: str
+    has_nvlink: bool
 
     @classmethod
     def of(cls, track: Track, meta: Meta) -> _Prepared:
         facts = meta.gpus.get(track.gpu_uuid, {})
         hardware = profile(facts, mig_uuid=track.mig_uuid)
         name = str(facts.get("name") or hardware.name or "unknown GPU")
-        return cls(track, hardware, sol_rows(track, hardware), name)
+        has_nvlink = bool(facts.get("nvlink_count"))
+        return cls(track, hardware, sol_rows(track, hardware), name, has_nvlink)
 
 
 def _summarize(
@@ -162,6 +164,8 @@ def _links(one: _Prepared, begin: int, end: int) -> dict[str, Any]:
         ("nvlink", one.profile.nvlink_bytes_per_s),
     ):
         rates = [one.track.mean(f"{link}_{way}_bytes_per_s", begin, end) for way in ("rx", "tx")]
+        if link == "nvlink" and not one.has_nvlink and not any(rates):
+            rates = [None, None]  # GPM answers 0 for links that are not there
         values[f"{link}_rx_bytes_per_s"], values[f"{link}_tx_bytes_per_s"] = rates
         known = [rate for rate in rates if rate is not None]
         values[f"{link}_sol_pct"] = max(known) / peak * 100 if known and peak else None

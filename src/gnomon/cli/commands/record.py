@@ -66,7 +66,7 @@ def command(  # noqa: PLR0913  one parameter an option
         {
             "record_period_s": period_s,
             "gpm_period_s": period_s,
-            "host_period_s": None if period_s is None else max(period_s, HOST_PERIOD_S),
+            "host_period_s": period_s if period_s and period_s > HOST_PERIOD_S else None,
             "pm_enabled": pm,
             "retention_max_bytes": max_size_bytes,
             "retention_max_age_s": None if max_age_ns is None else max(1, max_age_ns // NS_PER_S),
