@@ -31,7 +31,6 @@ PROMISED_RATIO = 0.997
 WORKLOAD_WARM_UP_S = 5.0
 GUARD_S = 0.15  # after a switch, before a window: what is in flight runs out
 SETTLE_S = 5.0
-PM_START_S = 3.0
 SLOTS = ("counters", "pm")
 
 Window = tuple[int, int]

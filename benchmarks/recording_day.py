@@ -22,7 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # run as a file, Python knows this directory only
 
-from benchmarks.recorded_day import SECOND_NS, Day, measured_seconds  # noqa: E402
+from benchmarks.synthetic_day import SECOND_NS, Day, measured_seconds  # noqa: E402
 from gnomon.analysis.series import series  # noqa: E402
 from gnomon.analysis.summary import summarize  # noqa: E402
 from gnomon.recording.reader import Recording  # noqa: E402

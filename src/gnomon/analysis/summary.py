@@ -39,11 +39,7 @@ READ_MARGIN_NS = 2_000_000_000
 LOOK_BACK_NS = 6_000_000_000
 
 # Pipes whose instructions have one dtype only, so that cycles can be turned into FLOP/s.
-DTYPE_OF_PIPE = {
-    Pipe.FP64_TENSOR: "fp64_tensor",
-    Pipe.FP64: "fp64",
-    Pipe.FP32: "fp32",
-}
+SINGLE_DTYPE_PIPES = frozenset({Pipe.FP64_TENSOR, Pipe.FP64, Pipe.FP32, Pipe.FP16})
 
 
 def summarize(
@@ -291,8 +287,7 @@ def _useful_pct(window: Window, hardware: HardwareProfile) -> float | None:
 def _tflops(means: ComputeMeans, window: Window, hardware: HardwareProfile) -> float | None:
     if window.flops_per_s is not None:
         return window.flops_per_s / 1e12
-    dtype = DTYPE_OF_PIPE.get(means.pipe)
-    peak = hardware.flops(dtype) if dtype else None
+    peak = hardware.pipe_flops(means.pipe) if means.pipe in SINGLE_DTYPE_PIPES else None
     return means.product_pct / 100 * peak / 1e12 if peak else None
 
 

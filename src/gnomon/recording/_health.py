@@ -48,9 +48,7 @@ class WorkerCounts:
     """Counts of one worker: written by its thread, read and reset by the writing thread."""
 
     def __init__(self) -> None:
-        self.total_reads = 0
         self.total_cpu_ns = 0
-        self.total_lost = 0
         self._lock = threading.Lock()
         self._reads = self._failures = self._longest_ns = self._cpu_ns = 0
         self._losses: dict[tuple[str, str], int] = {}
@@ -63,7 +61,6 @@ class WorkerCounts:
             self._reads += 1
             self._cpu_ns += cpu_ns
             self._longest_ns = max(self._longest_ns, wall_ns)
-            self.total_reads += 1
             self.total_cpu_ns += cpu_ns
 
     def failed(self) -> None:
@@ -74,7 +71,6 @@ class WorkerCounts:
         with self._lock:
             key = (table, reason)
             self._losses[key] = self._losses.get(key, 0) + rows
-            self.total_lost += rows
 
     def take(self) -> Interval:
         """Close the books of this interval and open new ones."""
