@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gnomon.analysis.intervals import Floats, Intervals, Ints, intervals, weighted_mean
+from gnomon.analysis.intervals import Floats, Intervals, Ints, intervals, window_mean
 from gnomon.recording.base import Measurements
 
 
@@ -23,7 +23,7 @@ class Host:
 
     def cpu_pct(self, from_ns: int, to_ns: int) -> float | None:
         """CPU in use in the window, of all cores."""
-        return _mean(self.samples, self.cpu, from_ns, to_ns)
+        return window_mean(self.samples, self.cpu, from_ns, to_ns)
 
     def busiest_thread_cpu_pct(self, gpu_uuid: str, from_ns: int, to_ns: int) -> float | None:
         """CPU of the busiest thread among the GPU's processes, of one core.
@@ -31,7 +31,9 @@ class Host:
         Where the driver lists no processes for the GPU, every watched process counts.
         """
         pids = self.gpu_pids.get(gpu_uuid) or self.threads.keys()
-        means = [_mean(*self.threads[pid], from_ns, to_ns) for pid in pids if pid in self.threads]
+        means = [
+            window_mean(*self.threads[pid], from_ns, to_ns) for pid in pids if pid in self.threads
+        ]
         return max((mean for mean in means if mean is not None), default=None)
 
 
@@ -80,8 +82,3 @@ def _columns(table: Any, column: str, rows: Ints | slice = slice(None)) -> tuple
     duration_ns = table.column("duration_ns").fill_null(0).to_numpy()
     values = table.column(column).cast("float64").to_numpy(zero_copy_only=False)
     return intervals(ts_ns[rows], duration_ns[rows]), values[rows]
-
-
-def _mean(spans: Intervals, values: Floats, from_ns: int, to_ns: int) -> float | None:
-    where = spans.inside(from_ns, to_ns)
-    return weighted_mean(values[where], spans.take(where).weights(from_ns, to_ns))

@@ -65,6 +65,12 @@ def weighted_mean(values: Floats, weights: Floats) -> float | None:
     return float((np.where(missing, 0.0, values) * known_weights).sum() / total)
 
 
+def window_mean(intervals: Intervals, values: Floats, from_ns: int, to_ns: int) -> float | None:
+    """Return the time-weighted mean of values inside [from_ns, to_ns]; None where none is known."""
+    where = intervals.inside(from_ns, to_ns)
+    return weighted_mean(values[where], intervals.take(where).weights(from_ns, to_ns))
+
+
 def resample(source: Intervals, values: Floats, target: Intervals) -> tuple[Floats, Floats]:
     """Return the overlap-weighted mean of ``values`` on each target interval, and its coverage.
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from gnomon.analysis.collecting import collect
-from gnomon.analysis.intervals import Floats, Intervals, intervals, resample, weighted_mean
+from gnomon.analysis.intervals import Floats, Intervals, intervals, resample, window_mean
 from gnomon.analysis.readings import SELDOM_READ, covered
 from gnomon.recording.base import Measurements
 
@@ -25,6 +25,8 @@ COUNTER_SOURCES = ("gpm", "import", "pm")
 TRUE_CLOCK_SOURCES = ("gpm", "cupti", "clock64")
 # A base interval takes the true clock only if this share of it was covered by readings of it.
 TRUE_CLOCK_COVERAGE = 0.5
+
+Readings = tuple[Intervals, Floats]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +49,9 @@ class Track:
     gpu_uuid: str
     mig_uuid: str | None
     sources: Mapping[str, SourceColumns]
-    _windows: dict[tuple[int, int, int], tuple[slice, Floats]] = field(
-        default_factory=dict, repr=False, compare=False
-    )
+    # What many windows ask for again: column -> its readings, all of them and those not missing.
+    _readings: dict[str, Readings | None] = field(default_factory=dict, repr=False, compare=False)
+    _known: dict[str, Readings | None] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def base(self) -> SourceColumns | None:
@@ -73,21 +75,21 @@ class Track:
         readings = self.readings(column)
         if readings is None:
             return None
-        intervals, values = readings
-        where = intervals.inside(from_ns, to_ns)
-        return weighted_mean(values[where], intervals.take(where).weights(from_ns, to_ns))
+        return window_mean(*readings, from_ns, to_ns)
 
     def last(self, column: str, to_ns: int) -> float | None:
         """Return the newest reading of a column up to ``to_ns``, or None.
 
         It may be older than a window that ends there: limits are read every few seconds.
         """
-        source = self.source_of(column)
-        if source is None:
+        if column not in self._known:
+            self._known[column] = self._known_readings(column)
+        readings = self._known[column]
+        if readings is None:
             return None
-        values = source.columns[column][: np.searchsorted(source.intervals.end_ns, to_ns, "right")]
-        known = values[~np.isnan(values)]
-        return float(known[-1]) if len(known) else None
+        intervals, values = readings
+        position = int(np.searchsorted(intervals.end_ns, to_ns, "right"))
+        return float(values[position - 1]) if position else None
 
     def share_sum(self, column: str, from_ns: int, to_ns: int) -> float | None:
         """Return the sum of an amount (joules, ns) over the window, edges taken in proportion."""
@@ -102,14 +104,23 @@ class Track:
         known = ~np.isnan(amounts)
         return float(amounts[known].sum()) if known.any() else None
 
-    def readings(self, column: str) -> tuple[Intervals, Floats] | None:
+    def readings(self, column: str) -> Readings | None:
         """Return the values of a column and the intervals they cover; None where nobody has it."""
-        source = self.source_of(column)
-        if source is None:
+        if column not in self._readings:
+            source = self.source_of(column)
+            found = None if source is None else (source.intervals, source.columns[column])
+            self._readings[column] = (
+                covered(*found) if found is not None and column in SELDOM_READ else found
+            )
+        return self._readings[column]
+
+    def _known_readings(self, column: str) -> Readings | None:
+        readings = self.readings(column)
+        if readings is None:
             return None
-        if column in SELDOM_READ:
-            return covered(source.intervals, source.columns[column])
-        return source.intervals, source.columns[column]
+        intervals, values = readings
+        known = ~np.isnan(values)
+        return Intervals(intervals.start_ns[known], intervals.end_ns[known]), values[known]
 
     def sampled(self, column: str, base: SourceColumns) -> Floats | None:
         """Return a column on the intervals of ``base``, shape (n,); None where nobody has it."""
@@ -155,12 +166,7 @@ class Track:
         """Sources with an SM clock: true ones first, in their order, then the base's own."""
         with_clock = [s for s in self.sources.values() if s.has("sm_clock_mhz")]
 
-        def rank(source: SourceColumns) -> tuple[int, bool]:
-            name = source.clock_source
-            true_rank = TRUE_CLOCK_SOURCES.index(name) if name in TRUE_CLOCK_SOURCES else 9
-            return true_rank, source is not base
-
-        return sorted(with_clock, key=rank)
+        return sorted(with_clock, key=lambda s: (_clock_rank(s.clock_source), s is not base))
 
 
 def load_tracks(
@@ -183,5 +189,6 @@ def load_tracks(
     return [Track(uuid, mig_uuid, sources) for (uuid, mig_uuid), sources in ordered]
 
 
-def _clock_rank(name: str) -> int:
-    return TRUE_CLOCK_SOURCES.index(name) if name in TRUE_CLOCK_SOURCES else 9
+def _clock_rank(name: str | None) -> int:
+    is_true = name in TRUE_CLOCK_SOURCES
+    return TRUE_CLOCK_SOURCES.index(name) if is_true and name else len(TRUE_CLOCK_SOURCES)
