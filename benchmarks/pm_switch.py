@@ -30,7 +30,7 @@ def switch(interval_us: int) -> None:
         source.open()
         _wait_for_row(source)
         running = True
-        rows = 0
+        rows = 1  # the one just waited for: an "off" may come before the next
         while (command := _command(DRAIN_EVERY_S)) != "":
             rows += _rows(source)
             if command == "on" and not running:

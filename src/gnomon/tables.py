@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 SCHEMA_VERSION = 1
@@ -516,12 +516,24 @@ def batch(table: str, rows: Sequence[Mapping[str, object]]) -> Any:
     import pyarrow as pa  # noqa: PLC0415
 
     schema = arrow_schema(table)
-    known = set(schema.names)
-    for row in rows:
-        if not known.issuperset(row):
-            raise KeyError(f"table {table!r} has no column {sorted(set(row) - known)}")
-    arrays = [pa.array([row.get(field.name) for row in rows], type=field.type) for field in schema]
+    named: set[str] = set().union(*rows)
+    if unknown := named.difference(schema.names):
+        raise KeyError(f"table {table!r} has no column {sorted(unknown)}")
+    arrays = [
+        pa.array([row.get(field.name) for row in rows], type=field.type)
+        if field.name in named
+        else _nulls(field.type, len(rows))
+        for field in schema
+    ]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+@lru_cache(maxsize=64)
+def _nulls(arrow_type: Any, length: int) -> Any:
+    """Return a column of nothing: most columns of most batches, and one serves them all."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    return pa.nulls(length, arrow_type)
 
 
 def concat(table: str, batches: Iterable[Any]) -> Any:

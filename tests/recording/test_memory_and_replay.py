@@ -38,7 +38,7 @@ def test_memory_keeps_within_its_bytes_and_drops_the_oldest():
     rows = busy(memory)
     assert rows == [float(n) for n in range(4000 - len(rows), 4000)]
     assert 0 < len(rows) < 2000
-    assert memory.read("gpu_counters").nbytes < 250_000
+    assert memory.read("gpu_counters").get_total_buffer_size() < 250_000
     assert memory.read("losses").num_rows == 400
 
 

@@ -15,7 +15,7 @@ import click
 
 from gnomon import __version__
 from gnomon._errors import CommandError, GnomonError, SourceError
-from gnomon.cli import commands, linear_algebra
+from gnomon.cli import commands, footprint
 
 ENTRY_POINT_GROUP = "gnomon.commands"
 # What a shell reports for a program that ended by SIGINT: 128 + the signal's number.
@@ -99,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit status; errors are told on stderr."""
     _never_fail_on_a_character()
-    linear_algebra.use_one_thread()
+    footprint.use_one_thread()
     try:
         # Without standalone mode click hands back the status of ctx.exit() and raises the rest.
         status = cli.main(arguments, prog_name="gnomon", standalone_mode=False)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from gnomon._errors import RecordingError
+from gnomon.cli import footprint
 from gnomon.cli.collection import Collection, latest
 from gnomon.cli.notices import EventTeller, unavailable_sources
 from gnomon.cli.status_line import StatusLine, status_text
@@ -23,8 +24,11 @@ NS_PER_S = 1_000_000_000
 TICK_NS = NS_PER_S
 # Sources answer within this; those that have not are told as missing.
 FIRST_ANSWERS_NS = 2 * NS_PER_S
-RETENTION_PERIOD_NS = 60 * NS_PER_S
+FIRST_HOUSEKEEPING_NS = 5 * NS_PER_S
+HOUSEKEEPING_NS = 60 * NS_PER_S
 STATUS_WINDOW_NS = 5 * NS_PER_S
+# What the status line, events and the list of watched processes look back on, at most.
+MEMORY_NS = 15 * NS_PER_S
 # Where `gnomon mark` in the workload finds us, whatever else records on this host.
 RECORDING_VARIABLE = "GNOMON_RECORDING"
 
@@ -39,7 +43,7 @@ class Recorder:
         self._told: set[str] = set()
         self._problem = ""
         self._host_id = str(host_identity()["id"])
-        self._kept_ns = 0
+        self._next_housekeeping_ns = FIRST_HOUSEKEEPING_NS
 
     def run(self, arguments: Sequence[str], duration_ns: int | None) -> int:
         """Record until a signal, the end of the workload or of the time.
@@ -69,7 +73,7 @@ class Recorder:
                 stack.enter_context(announce(self._settings.runtime_directory, self._directory))
                 self._line.say(f"recording into {self._directory}")
             sinks = [] if writer is None else [writer]
-            collection = stack.enter_context(Collection(self._settings, sinks))
+            collection = stack.enter_context(Collection(self._settings, sinks, memory_ns=MEMORY_NS))
             workload = self._start(arguments, collection, stop)
             self._watch(collection, stop, duration_ns)
             self._line.clear()
@@ -109,7 +113,10 @@ class Recorder:
             self._tell(teller.news())
             if is_over or elapsed_ns > FIRST_ANSWERS_NS:
                 self._tell(unavailable_sources(collection.collector.meta().unavailable))
-            self._keep_within_bounds(elapsed_ns)
+            if elapsed_ns >= self._next_housekeeping_ns:
+                self._next_housekeeping_ns = elapsed_ns + HOUSEKEEPING_NS
+                self._keep_within_bounds()
+                footprint.give_back()
             self._show(collection, elapsed_ns)
 
     def _show(self, collection: Collection, elapsed_ns: int) -> None:
@@ -119,11 +126,10 @@ class Recorder:
         text = status_text(elapsed_ns, summaries, self._problem)
         self._line.show(text, shutil.get_terminal_size().columns)
 
-    def _keep_within_bounds(self, elapsed_ns: int) -> None:
-        """Remove what is older or more than the settings allow, once a minute."""
-        if self._problem or elapsed_ns - self._kept_ns < RETENTION_PERIOD_NS:
+    def _keep_within_bounds(self) -> None:
+        """Remove what is older or more than the settings allow."""
+        if self._problem:
             return
-        self._kept_ns = elapsed_ns
         age_s = self._settings.retention_max_age_s
         bounds = retention.Retention(
             self._settings.retention_max_bytes, None if age_s is None else age_s * NS_PER_S

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
 
 from gnomon._errors import CommandError
-from gnomon.cli.linear_algebra import users_environment
+from gnomon.cli.footprint import users_environment
 
 # A shell's words for a command that is not there, or is no program, or was ended by a signal.
 EXIT_NOT_FOUND = 127

@@ -1,4 +1,8 @@
-"""Cutting tables to a range of time, and putting them in its order."""
+"""Cutting tables to a range of time, and putting them in its order.
+
+A recorder comes through here twice a second: it does without ``pyarrow.compute`` (12 MB) unless
+rows are out of order.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +51,8 @@ def ordered(table: Any) -> Any:
 
 def first_start_ns(rows: Any) -> int:
     """Return the earliest begin of the intervals in a table of ts_ns and duration_ns."""
-    import pyarrow.compute as pc  # noqa: PLC0415
+    import numpy as np  # noqa: PLC0415
 
-    lengths = pc.fill_null(rows["duration_ns"], 0)
-    return int(pc.min(pc.subtract(rows["ts_ns"], lengths)).as_py())
+    # Nulls make floats of them, which hold durations of up to 104 days exactly.
+    lengths = np.nan_to_num(rows["duration_ns"].to_numpy(zero_copy_only=False)).astype(np.int64)
+    return int((rows["ts_ns"].to_numpy(zero_copy_only=False) - lengths).min())

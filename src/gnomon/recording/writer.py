@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,6 +20,7 @@ from gnomon.enums import EventKind, Severity
 from gnomon.recording import _files, layout
 from gnomon.recording._closing import Closer
 from gnomon.recording._open_segment import OpenSegment
+from gnomon.recording._times import ordered
 from gnomon.recording.base import Meta
 
 HOUR_NS = 3_600_000_000_000
@@ -171,17 +173,23 @@ class RecordingWriter:
 
 
 def _messages(batches: Sequence[Any]) -> Iterator[Any]:
-    """Join batches of one table, in the order of time, and cut them where a UTC day begins.
+    """Join batches of one table, nearly in the order of time, and cut them where a UTC day begins.
 
-    Sources write in turns: sorted here, a day of rows is nearly sorted when it is read.
+    Sources write in turns: put in order here, a day of rows is nearly sorted when it is read.
     """
+    import numpy as np  # noqa: PLC0415
     import pyarrow as pa  # noqa: PLC0415
-    import pyarrow.compute as pc  # noqa: PLC0415
 
-    table = pa.Table.from_batches(batches)
-    if len(batches) > 1:
-        table = table.sort_by("ts_ns")
-    days = pc.divide(table["ts_ns"], layout.DAY_NS)
-    for day in pc.unique(days):
-        of_day = table.filter(pc.equal(days, day)).combine_chunks()
-        yield from of_day.to_batches(max_chunksize=MESSAGE_ROWS)
+    joined = pa.concat_batches(sorted(batches, key=_first_ts_ns))
+    days = joined.column("ts_ns").to_numpy() // layout.DAY_NS
+    if days.min() != days.max():
+        joined = ordered(joined)
+        days.sort()
+    edges = [0, *(np.flatnonzero(np.diff(days)) + 1).tolist(), len(days)]
+    for begin, end in pairwise(edges):
+        for first in range(begin, end, MESSAGE_ROWS):
+            yield joined.slice(first, min(MESSAGE_ROWS, end - first))
+
+
+def _first_ts_ns(batch: Any) -> int:
+    return int(batch.column("ts_ns")[0].as_py())

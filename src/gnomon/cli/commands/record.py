@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from gnomon.cli import base
+from gnomon.cli import base, footprint
 from gnomon.cli.quantities import Duration, Size
 
 NS_PER_S = 1_000_000_000
@@ -58,6 +58,7 @@ def command(  # noqa: PLR0913  one parameter an option
 
     Needs no root. What this machine cannot measure is left out by name.
     """
+    footprint.stay_small()
     from gnomon import configuration  # noqa: PLC0415
     from gnomon.cli.recorder import Recorder  # noqa: PLC0415  pyarrow
 

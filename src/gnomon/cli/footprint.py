@@ -1,0 +1,54 @@
+"""Keeps this process small: what libraries set aside for work that gnomon never does.
+
+The variables set here are ours alone: a workload that we start must not inherit them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+
+LINEAR_ALGEBRA_THREADS = "OPENBLAS_NUM_THREADS"
+ARROW_POOL = "ARROW_DEFAULT_MEMORY_POOL"
+# <malloc.h> of glibc.
+M_ARENA_MAX = -8
+ARENAS = 2
+_ours: list[str] = []
+
+
+def use_one_thread() -> None:
+    """Keep numpy from starting a thread on every core for linear algebra.
+
+    On a host of 16 cores those threads cost 2 s of CPU at start and tens of MB.
+    """
+    _choose(LINEAR_ALGEBRA_THREADS, "1")
+
+
+def stay_small() -> None:
+    """Prefer little memory to speed, in a program that is always there; before Arrow is imported.
+
+    Each thread of a recorder would keep an arena of its own, and Arrow a pool: 14 MB on an H200
+    host.
+    """
+    _choose(ARROW_POOL, "system")
+    with contextlib.suppress(OSError, AttributeError):  # no glibc: its own allocator, its own ways
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, ARENAS)
+
+
+def give_back() -> None:
+    """Return freed memory to the system: starting up, and closing a segment, leave much of it."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def users_environment() -> dict[str, str]:
+    """Return the environment as the user gave it to us."""
+    return {name: value for name, value in os.environ.items() if name not in _ours}
+
+
+def _choose(variable: str, value: str) -> None:
+    """Set a variable in this process, unless the user has."""
+    if variable not in os.environ:
+        os.environ[variable] = value
+        _ours.append(variable)
