@@ -33,3 +33,31 @@ def test_a_workload_has_what_the_user_chose(environment, tmp_path, variable, cho
     )
 
     assert f"seen {chosen or 'unset'}" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["record", "-o", "new", "--duration", "1s"],
+        ["top", "--once"],
+        ["summary", "h200"],
+        ["demo", "--headless"],
+        ["query", "h200", "SELECT count(*) FROM gpu_counters"],
+    ],
+)
+def test_pandas_is_never_loaded(environment, h200_recording, tmp_path, command):
+    """Arrow would, wherever it is installed, and triple what a recorder takes."""
+    seen = tmp_path / "seen"
+    (tmp_path / "pandas.py").write_text(f"open({str(seen)!r}, 'w').close()\nraise ImportError\n")
+    (tmp_path / "h200").symlink_to(h200_recording)
+    environment["PYTHONPATH"] = f"{tmp_path}:{environment.get('PYTHONPATH', '')}"
+
+    subprocess.run(
+        [sys.executable, "-m", "gnomon", *command],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+    )
+
+    assert not seen.exists()

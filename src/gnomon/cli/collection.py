@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from gnomon.analysis.summary_types import GpuSummary
+from gnomon.cli import footprint
 from gnomon.cli.source_loading import create_sources
 from gnomon.configuration import Settings
 from gnomon.recording.base import Measurements, Unavailable
@@ -32,6 +33,7 @@ class Collection:
         memory_ns: int = 60 * NS_PER_S,
     ) -> None:
         """``memory_ns``: how much of the past stays in memory; ``sinks`` get everything too."""
+        footprint.keep_pandas_out()
         self.memory = MemoryRecording(memory_ns)
         self._pids: set[int] = set()
         sources, broken = create_sources(replace(settings, watched_pids=self._watched_pids))

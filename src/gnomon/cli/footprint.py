@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib.abc
 import os
+import sys
 
 LINEAR_ALGEBRA_THREADS = "OPENBLAS_NUM_THREADS"
 ARROW_POOL = "ARROW_DEFAULT_MEMORY_POOL"
@@ -34,6 +36,32 @@ def stay_small() -> None:
     _choose(ARROW_POOL, "system")
     with contextlib.suppress(OSError, AttributeError):  # no glibc: its own allocator, its own ways
         ctypes.CDLL(None).mallopt(M_ARENA_MAX, ARENAS)
+
+
+def keep_pandas_out() -> None:
+    """Let Arrow find no pandas: it loads it where it is installed, to recognize its objects.
+
+    That would be 40 MB and the third of a second, for objects that gnomon never has. Arrow looks
+    once; afterwards pandas can be imported by whoever wants it.
+    """
+    if "pandas" in sys.modules:
+        return
+    sys.meta_path.insert(0, _WithoutPandas)
+    try:
+        import pyarrow as pa  # noqa: PLC0415
+
+        pa.array([0])
+    finally:
+        sys.meta_path.remove(_WithoutPandas)
+
+
+class _WithoutPandas(importlib.abc.MetaPathFinder):
+    """A finder that says of pandas that it is not there, and nothing of anything else."""
+
+    @classmethod
+    def find_spec(cls, fullname: str, *_: object) -> None:
+        if fullname == "pandas":
+            raise ModuleNotFoundError(fullname, name=fullname)
 
 
 def give_back() -> None:

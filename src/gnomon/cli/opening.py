@@ -9,6 +9,7 @@ from typing import Any
 
 from gnomon._errors import CommandError
 from gnomon.analysis.summary_types import GpuSummary
+from gnomon.cli import footprint
 from gnomon.cli.quantities import Moment
 from gnomon.recording.base import Measurements, Meta
 
@@ -23,6 +24,7 @@ def open_recording(directory: Path) -> Any:
         raise CommandError(
             f"{directory}: no such directory; `gnomon record -o {directory}` makes a recording"
         )
+    footprint.keep_pandas_out()
     return Recording.open(directory)
 
 
