@@ -62,7 +62,7 @@ class Files:
 @contextlib.contextmanager
 def recorder(gnomon: Sequence[str], files: Files) -> Iterator[None]:
     """``gnomon record`` while the body runs. Raises ObserverError with what it printed."""
-    command = [*gnomon, "record", "-o", str(files.recording), "--period", "100ms", "--pm"]
+    command = [*gnomon, "record", "-o", str(files.recording), "--period", "100ms", "--pm-always"]
     with files.log.open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
         try:

@@ -67,6 +67,8 @@ def test_every_key_can_come_from_a_file_and_from_the_environment(home):
         gpm_period_s = 0.2
         host_period_s = 0.5
         pm_enabled = false
+        pm_on_s = 0.5
+        pm_every_s = 0
         retention_max_bytes = 1000000
         retention_max_age_s = "unlimited"
         gpu_hour_cost = 2.49
@@ -98,6 +100,8 @@ def test_every_key_can_come_from_a_file_and_from_the_environment(home):
         ("retention_max_bytes = 1.5", 'a whole number above 0, or "unlimited"'),
         ("retention_max_age_s = -1", "not -1"),
         ("pm_enabled = 'perhaps'", "pm_enabled must be true or false, not 'perhaps'"),
+        ("pm_on_s = 0.05", "pm_on_s must be a number of seconds from 0.1 to 3600"),
+        ("pm_every_s = 0.05", "pm_every_s must be 0, or a number of seconds from 0.1 to 3600"),
         ("gpu_hour_cost = -2", "a number of 0 or more"),
         ("currency = 'euro'", "three capital letters"),
         ("state_directory = 'here'", "an absolute path"),

@@ -3,11 +3,12 @@
 // because only it needs CAP_SYS_ADMIN where the driver restricts profiling.
 //
 //   gnomon-pm --fd N --libcupti PATH [--interval-us 10000] [--row-ms 100] [--decode-ms 500]
-//             [--hardware-buffer-mib 32] [--retry-ms 30000] < metric plan
+//             [--hardware-buffer-mib 32] [--retry-ms 30000] [--on-ms 0 --every-ms 0] < metric plan
 //   gnomon-pm --cuda-version-of PATH
 //
 // It makes no CUDA context: sampling is device-wide and costs the workload no device memory of
-// its own beyond the hardware buffer. It exits when nobody reads its pipe any more.
+// its own beyond the hardware buffer. It exits when nobody reads its pipe any more. SIGUSR1 lets
+// go of the GPUs until SIGUSR2.
 
 #include <signal.h>
 #include <time.h>
@@ -20,12 +21,13 @@
 #include <iostream>
 #include <memory>
 #include <optional>
-#include <thread>
+#include <utility>
 
 #include "cupti_api.h"
 #include "plan.h"
 #include "sampler.h"
 #include "stream.h"
+#include "turns.h"
 
 namespace gnomon {
 namespace {
@@ -42,6 +44,7 @@ struct Options {
     std::string libcupti;
     std::string version_of;
     SamplingOptions sampling;
+    Turns turns;
     std::chrono::milliseconds retry{30'000};
 };
 
@@ -49,6 +52,11 @@ int64_t cpu_time_ns() {
     timespec now{};
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
     return now.tv_sec * 1'000'000'000LL + now.tv_nsec;
+}
+
+int64_t unix_time_ns() {
+    const auto now = std::chrono::system_clock::now().time_since_epoch();
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(now).count();
 }
 
 // One GPU over the life of the helper: sampled, waiting to be tried again, or given up.
@@ -61,42 +69,49 @@ public:
 
     bool given_up() const { return given_up_; }
 
-    void step() {
+    // `on`: whether it is to be sampled now.
+    void step(bool on) {
         if (given_up_) return;
+        const int64_t cpu_before_ns = cpu_time_ns();
         try {
-            if (sampler_ == nullptr && SteadyClock::now() >= next_try_) open();
+            if (sampler_ == nullptr && is_due(on)) open();
             if (sampler_ == nullptr) return;
-            follow(pause_requested != 0);
-            if (!paused_) drain();
+            if (sampler_->sampling()) sampler_->drain(*builder_);
+            follow(on);
         } catch (const SamplingError& error) {
             close(error);
         }
+        cpu_ns_ += cpu_time_ns() - cpu_before_ns;
     }
 
 private:
+    // The first try is made at once, also between turns: it tells whether the GPU can be sampled.
+    bool is_due(bool on) const {
+        return !next_try_ || (on && SteadyClock::now() >= *next_try_);
+    }
+
     void open() {
-        const int64_t cpu_before_ns = cpu_time_ns();
         sampler_ = std::make_unique<Sampler>(cuda_, cupti_, index_, plans_, options_.sampling);
         builder_.emplace(
             sampler_->plan(), options_.sampling.interval_ns, options_.sampling.row_ns,
             [this](Row&& row) { send(std::move(row)); },
             [this](const Loss& loss) { stream_.loss(index_, loss); });
-        cpu_ns_ = cpu_time_ns() - cpu_before_ns;
+        sampler_->begin();
         announce();
     }
 
-    void follow(bool pause) {
-        if (pause == paused_) return;
-        if (pause) {
-            drain();  // what has been sampled until now
-            sampler_->pause();
+    void follow(bool on) {
+        if (on == sampler_->sampling()) return;
+        if (on) {
+            sampler_->begin();
         } else {
-            sampler_->resume(*builder_);
+            sampler_->end();
+            builder_->end_turn();
         }
-        paused_ = pause;
     }
 
     void announce() {
+        told_.reset();
         GpuPayload payload{};
         CUuuid uuid{};
         CUdevice device{};
@@ -109,12 +124,6 @@ private:
         stream_.gpu(index_, payload);
     }
 
-    void drain() {
-        const int64_t cpu_before_ns = cpu_time_ns();
-        sampler_->drain(*builder_);
-        cpu_ns_ += cpu_time_ns() - cpu_before_ns;
-    }
-
     void send(Row&& row) {
         row.totals.cpu_ns = cpu_ns_;
         cpu_ns_ = 0;
@@ -124,10 +133,11 @@ private:
     void close(const SamplingError& error) {
         builder_.reset();
         sampler_.reset();
-        paused_ = false;
         given_up_ = error.code != StatusCode::kBusy && error.code != StatusCode::kFailed;
         next_try_ = SteadyClock::now() + options_.retry;
-        stream_.status(index_, error.code, error.result, error.what());
+        const std::pair<StatusCode, int> news{error.code, error.result};
+        if (told_ != news && stream_.status(index_, error.code, error.result, error.what()))
+            told_ = news;
     }
 
     const int index_;
@@ -138,9 +148,9 @@ private:
     Stream& stream_;
     std::unique_ptr<Sampler> sampler_;
     std::optional<RowBuilder> builder_;
-    SteadyClock::time_point next_try_{};
-    int64_t cpu_ns_ = 0;
-    bool paused_ = false;
+    std::optional<SteadyClock::time_point> next_try_;  // once one has failed
+    std::optional<std::pair<StatusCode, int>> told_;   // why it is not sampled
+    int64_t cpu_ns_ = 0;                               // since the last row
     bool given_up_ = false;
 };
 
@@ -184,14 +194,20 @@ int sample(const Options& options, const std::vector<Plan>& plans, Stream& strea
     for (int i = 0; i < count; ++i)
         gpus.push_back(std::make_unique<Gpu>(i, cuda, cupti, plans, options, stream));
     const pid_t parent = getppid();
-    const auto decode_ms = static_cast<int>(options.sampling.decode_ns / 1'000'000);
     // PR_SET_PDEATHSIG would fire at the end of the thread that started us, not of the process:
     // the pipe and the parent's id tell the same without that trap.
+    int64_t wait_ns = 0;
     do {
-        for (const auto& gpu : gpus) gpu->step();
+        const bool on = options.turns.on_at(unix_time_ns());
+        for (const auto& gpu : gpus) gpu->step(on && !pause_requested);
         if (std::all_of(gpus.begin(), gpus.end(), [](const auto& gpu) { return gpu->given_up(); }))
             return kNothingToSample;
-    } while (stream.wait_while_open(decode_ms) && getppid() == parent && !stop_requested);
+        // Opening GPUs may have outlasted an edge.
+        const int64_t now_ns = unix_time_ns();
+        wait_ns = options.turns.on_at(now_ns) != on
+                      ? 0
+                      : std::min(options.sampling.decode_ns, options.turns.until_edge_ns(now_ns));
+    } while (stream.wait_while_open(wait_ns) && getppid() == parent && !stop_requested);
     return kOk;
 }
 
@@ -231,6 +247,8 @@ Options parse(int count, char** words) {
         else if (key == "--row-ms") options.sampling.row_ns = number(1, 60'000) * 1'000'000;
         else if (key == "--decode-ms") options.sampling.decode_ns = number(1, 60'000) * 1'000'000;
         else if (key == "--hardware-buffer-mib") options.sampling.hardware_buffer_bytes = static_cast<size_t>(number(1, 1024)) << 20;
+        else if (key == "--on-ms") options.turns.on_ns = number(0, 3'600'000) * 1'000'000;
+        else if (key == "--every-ms") options.turns.every_ns = number(0, 3'600'000) * 1'000'000;
         else if (key == "--retry-ms") options.retry = std::chrono::milliseconds(number(1, 3'600'000));
         else throw std::runtime_error("unknown option " + key);
     }
@@ -243,13 +261,20 @@ void handle_signals() {
     struct sigaction action {};
     action.sa_handler = [](int) { stop_requested = 1; };
     sigaction(SIGTERM, &action, nullptr);
-    // A pause costs the GPU nothing and ends within a sample; opening anew takes seconds.
+    // A pause disables the sampler, as the time between turns does: it costs the GPU nothing, and
+    // what takes long to set up stays.
     action.sa_handler = [](int) { pause_requested = 1; };
     sigaction(SIGUSR1, &action, nullptr);
     action.sa_handler = [](int) { pause_requested = 0; };
     sigaction(SIGUSR2, &action, nullptr);
     signal(SIGINT, SIG_IGN);  // Ctrl-C reaches the whole group; our parent decides when we end
     signal(SIGPIPE, SIG_IGN);
+    // The rest waits for wait_while_open: neither does one come just before the wait and go
+    // unheard through it, nor does a thread of CUDA's take it.
+    sigset_t held;
+    sigemptyset(&held);
+    for (const int number : {SIGTERM, SIGUSR1, SIGUSR2}) sigaddset(&held, number);
+    sigprocmask(SIG_BLOCK, &held, nullptr);
 }
 
 }  // namespace

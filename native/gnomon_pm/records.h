@@ -17,10 +17,10 @@ constexpr uint16_t kVersion = 1;
 
 enum class RecordKind : uint16_t {
     kHello = 1,   // HelloPayload, once
-    kGpu = 2,     // GpuPayload, when sampling of a GPU starts or starts again
+    kGpu = 2,     // GpuPayload, when a GPU proves to be sampled, at first or after a kStatus
     kRow = 3,     // RowPayload, then `metrics` doubles of sums, then as many of weights
     kLoss = 4,    // LossPayload
-    kStatus = 5,  // StatusPayload, then UTF-8 text to the end of the payload
+    kStatus = 5,  // StatusPayload, then UTF-8 text to the end of the payload; once a reason
 };
 
 enum class StatusCode : uint32_t {

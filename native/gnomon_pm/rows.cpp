@@ -76,9 +76,13 @@ RowBuilder::RowBuilder(const Plan& plan, int64_t interval_ns, int64_t row_ns, On
 
 void RowBuilder::restart() { skip_ = Skip::kFirst; }
 
-void RowBuilder::resume() {
+void RowBuilder::end_turn() {
+    const double link_only_ns = link_runs_.end();
+    if (row_.totals.samples > 0) {
+        row_.totals.link_only_ns += static_cast<int64_t>(link_only_ns);
+        flush();
+    }
     restart();
-    link_runs_.end();
     previous_end_ns_ = 0;
 }
 

@@ -68,8 +68,9 @@ public:
     // (seen on an H200), so that it is left out.
     void restart();
 
-    // As restart, after a pause that was asked for: what lies between is no loss.
-    void resume();
+    // The GPU is not sampled until the next sample, as was asked for: what lies between is no loss.
+    // Sends the row under way, which would otherwise wait for that sample.
+    void end_turn();
 
     // The next sample lacks what was decoded of it before the image was emptied: on an H200 its SM
     // counters then read low, by up to the whole sample. It is left out and is no loss.

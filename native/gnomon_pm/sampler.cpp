@@ -65,18 +65,19 @@ Sampler::Sampler(const Cuda& cuda, const Cupti& cupti, int gpu, const std::vecto
         check_supported();
         read_availability();
         choose_plan();
-        enable();
-        start();
     } catch (const CallError& error) {
-        close();
+        drop_host();
         throw SamplingError(code_of(error.result), error.result, error.what());
     } catch (...) {
-        close();
+        drop_host();
         throw;
     }
 }
 
-Sampler::~Sampler() { close(); }
+Sampler::~Sampler() {
+    end();
+    drop_host();
+}
 
 void Sampler::check_supported() {
     auto answer = GNOMON_PARAMS(CUpti_Profiler_DeviceSupported_Params);
@@ -117,12 +118,7 @@ void Sampler::choose_plan() {
 
 // Leaves host_ and config_ set up for the plan; returns 0 where the chip lacks a metric of it.
 size_t Sampler::passes_of(const Plan& plan) {
-    if (host_ != nullptr) {
-        auto last = GNOMON_PARAMS(CUpti_Profiler_Host_Deinitialize_Params);
-        last.pHostObject = host_;
-        cupti_.host_deinitialize(&last);
-        host_ = nullptr;
-    }
+    drop_host();
     auto host = GNOMON_PARAMS(CUpti_Profiler_Host_Initialize_Params);
     host.profilerType = CUPTI_PROFILER_TYPE_PM_SAMPLING;
     host.pChipName = chip_.c_str();
@@ -160,6 +156,25 @@ void Sampler::make_config() {
     cupti_.check(cupti_.host_config(&image), "cuptiProfilerHostGetConfigImage");
 }
 
+void Sampler::drop_host() {
+    if (host_ == nullptr) return;
+    auto last = GNOMON_PARAMS(CUpti_Profiler_Host_Deinitialize_Params);
+    last.pHostObject = host_;
+    cupti_.host_deinitialize(&last);
+    host_ = nullptr;
+}
+
+void Sampler::begin() {
+    try {
+        enable();
+        make_image();
+        start();
+    } catch (const CallError& error) {
+        end();
+        throw SamplingError(code_of(error.result), error.result, error.what());
+    }
+}
+
 void Sampler::enable() {
     auto enable = GNOMON_PARAMS(CUpti_PmSampling_Enable_Params);
     enable.deviceIndex = gpu_;
@@ -176,12 +191,14 @@ void Sampler::enable() {
     config.samplingInterval = static_cast<uint64_t>(options_.interval_ns);
     config.triggerMode = CUPTI_PM_SAMPLING_TRIGGER_MODE_GPU_TIME_INTERVAL;
     if (plan().trigger == Trigger::kClock) {
-        config.samplingInterval = 
+        config.samplingInterval =
             static_cast<uint64_t>(static_cast<double>(options_.interval_ns) * kSystemClockGhz);
         config.triggerMode = CUPTI_PM_SAMPLING_TRIGGER_MODE_GPU_SYSCLK_INTERVAL;
     }
     cupti_.check(cupti_.set_config(&config), "cuptiPmSamplingSetConfig");
+}
 
+void Sampler::make_image() {
     auto size = GNOMON_PARAMS(CUpti_PmSampling_GetCounterDataSize_Params);
     size.pPmSamplingObject = sampling_;
     size.pMetricNames = metric_names_.data();
@@ -203,22 +220,18 @@ void Sampler::start() {
     started_ = true;
 }
 
-void Sampler::stop() {
-    if (!started_) return;
-    auto stop = GNOMON_PARAMS(CUpti_PmSampling_Stop_Params);
-    stop.pPmSamplingObject = sampling_;
-    cupti_.stop(&stop);
-    started_ = false;
-}
-
-void Sampler::resume(RowBuilder& builder) {
-    if (started_) return;
-    try {
-        start();
-    } catch (const CallError& error) {
-        throw SamplingError(code_of(error.result), error.result, error.what());
+void Sampler::end() {
+    if (sampling_ == nullptr) return;
+    if (started_) {
+        auto stop = GNOMON_PARAMS(CUpti_PmSampling_Stop_Params);
+        stop.pPmSamplingObject = sampling_;
+        cupti_.stop(&stop);
+        started_ = false;
     }
-    builder.resume();
+    auto disable = GNOMON_PARAMS(CUpti_PmSampling_Disable_Params);
+    disable.pPmSamplingObject = sampling_;
+    cupti_.disable(&disable);
+    sampling_ = nullptr;
 }
 
 void Sampler::reset_image() {
@@ -251,16 +264,9 @@ void Sampler::drain(RowBuilder& builder) {
 // The hardware buffer ran over and decoding refuses to go on: only a fresh start empties it. What
 // was lost shows as a gap before the next sample.
 void Sampler::restart(RowBuilder& builder) {
-    try {
-        close();
-        passes_of(plan());
-        enable();
-        start();
-        builder.restart();
-    } catch (const CallError& error) {
-        close();
-        throw SamplingError(code_of(error.result), error.result, error.what());
-    }
+    end();
+    begin();
+    builder.restart();
 }
 
 // Decodes once and evaluates what is complete. True where the image is full, so that there may be
@@ -303,22 +309,6 @@ void Sampler::evaluate(size_t index, RowBuilder& builder) {
     cupti_.check(cupti_.host_evaluate(&values), "cuptiProfilerHostEvaluateToGpuValues");
     builder.add({static_cast<int64_t>(info.startTimestamp), static_cast<int64_t>(info.endTimestamp),
                  values_.data()});
-}
-
-void Sampler::close() {
-    stop();
-    if (sampling_ != nullptr) {
-        auto disable = GNOMON_PARAMS(CUpti_PmSampling_Disable_Params);
-        disable.pPmSamplingObject = sampling_;
-        cupti_.disable(&disable);
-        sampling_ = nullptr;
-    }
-    if (host_ != nullptr) {
-        auto last = GNOMON_PARAMS(CUpti_Profiler_Host_Deinitialize_Params);
-        last.pHostObject = host_;
-        cupti_.host_deinitialize(&last);
-        host_ = nullptr;
-    }
 }
 
 }  // namespace gnomon

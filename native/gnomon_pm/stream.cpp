@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -11,9 +12,12 @@ namespace gnomon {
 
 Stream::Stream(int fd) : fd_(fd) { fcntl(fd_, F_SETFL, fcntl(fd_, F_GETFL) | O_NONBLOCK); }
 
-bool Stream::wait_while_open(int timeout_ms) const {
+bool Stream::wait_while_open(int64_t timeout_ns) const {
     pollfd reader{fd_, 0, 0};  // no events asked for: the reader's going away comes unasked
-    const int ready = poll(&reader, 1, timeout_ms);
+    const timespec timeout{timeout_ns / 1'000'000'000, timeout_ns % 1'000'000'000};
+    sigset_t none;
+    sigemptyset(&none);
+    const int ready = ppoll(&reader, 1, &timeout, &none);
     return ready == 0 || (ready < 0 && errno == EINTR);
 }
 
@@ -46,9 +50,9 @@ void Stream::loss(int gpu, const Loss& loss) {
     send(RecordKind::kLoss, gpu, &payload, sizeof payload);
 }
 
-void Stream::status(int gpu, StatusCode code, int result, const std::string& text) {
+bool Stream::status(int gpu, StatusCode code, int result, const std::string& text) {
     const StatusPayload payload{static_cast<uint32_t>(code), result};
-    send(RecordKind::kStatus, gpu, &payload, sizeof payload, {}, {}, text);
+    return send(RecordKind::kStatus, gpu, &payload, sizeof payload, {}, {}, text);
 }
 
 bool Stream::send(RecordKind kind, int gpu, const void* payload, size_t payload_bytes,

@@ -16,14 +16,16 @@ class Stream {
 public:
     explicit Stream(int fd);
 
-    // False once nobody reads any more: time to exit. Waits up to `timeout_ms`.
-    bool wait_while_open(int timeout_ms) const;
+    // False once nobody reads any more: time to exit. Waits up to `timeout_ns`, or until a signal,
+    // also one that is blocked otherwise.
+    bool wait_while_open(int64_t timeout_ns) const;
 
     void hello(const HelloPayload& payload);
     void gpu(int gpu, const GpuPayload& payload);
     void row(int gpu, const Row& row);
     void loss(int gpu, const Loss& loss);
-    void status(int gpu, StatusCode code, int result, const std::string& text);
+    // False where the pipe is full.
+    bool status(int gpu, StatusCode code, int result, const std::string& text);
 
 private:
     bool send(RecordKind kind, int gpu, const void* payload, size_t payload_bytes,

@@ -24,6 +24,8 @@ MACHINE_FILE = Path("/etc/gnomon/config.toml")
 ENVIRONMENT_PREFIX = "GNOMON_"
 SHORTEST_PERIOD_S = 0.01
 LONGEST_PERIOD_S = 3600.0
+# A PM row is 100 ms long, and a turn's first sample is of no use.
+SHORTEST_TURN_S = 0.1
 UNLIMITED = "unlimited"
 
 
@@ -36,6 +38,18 @@ def _seconds(value: object) -> float:
     if not SHORTEST_PERIOD_S <= number <= LONGEST_PERIOD_S:
         raise ValueError
     return number
+
+
+def _turn(value: object) -> float:
+    number = _seconds(value)
+    if number < SHORTEST_TURN_S:
+        raise ValueError
+    return number
+
+
+def _turn_or_zero(value: object) -> float:
+    number = _number(value)
+    return number if number == 0 else _turn(number)
 
 
 def _cost(value: object) -> float:
@@ -92,6 +106,7 @@ def _directory(value: object) -> Path:
 
 
 _PERIOD = f"a number of seconds from {SHORTEST_PERIOD_S:g} to {LONGEST_PERIOD_S:g}"
+_TURN = f"a number of seconds from {SHORTEST_TURN_S:g} to {LONGEST_PERIOD_S:g}"
 _WHOLE = f'a whole number above 0, or "{UNLIMITED}"'
 
 
@@ -130,6 +145,15 @@ class Settings:
         _boolean,
         "true or false",
         "sample hardware counters through CUPTI where the driver lets us (the true SM clock)",
+    )
+    pm_on_s: float = _setting(
+        1.0, _turn, _TURN, "how long a turn of PM sampling lasts; it slows the GPU down meanwhile"
+    )
+    pm_every_s: float = _setting(
+        5.0,
+        _turn_or_zero,
+        f"0, or {_TURN}",
+        "from one turn of PM sampling to the next; 0, or no more than pm_on_s: all the time",
     )
     retention_max_bytes: int | None = _setting(
         10 * 2**30, _limit, _WHOLE, "oldest segments are removed beyond this size of a recording"

@@ -495,17 +495,27 @@ TABLES: Mapping[str, Table] = {
 
 
 @cache
-def arrow_schema(table: str) -> Any:
-    """Return the ``pyarrow.Schema`` of a table (imports pyarrow)."""
+def arrow_schema(table: str, *, encoded: bool = False) -> Any:
+    """Return the ``pyarrow.Schema`` of a table; ``encoded``: text is a code into a dictionary.
+
+    Imports pyarrow.
+    """
     import pyarrow as pa  # noqa: PLC0415  see the module docstring
 
     types = {
         "int32": pa.int32(),
         "int64": pa.int64(),
         "float64": pa.float64(),
-        "string": pa.string(),
+        "string": pa.dictionary(pa.int32(), pa.string()) if encoded else pa.string(),
     }
     return pa.schema([(column.name, types[column.type]) for column in TABLES[table].columns])
+
+
+def pick(schema: Any, columns: Iterable[str]) -> Any:
+    """Return the schema of some columns."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    return pa.schema([schema.field(name) for name in columns])
 
 
 def batch(table: str, rows: Sequence[Mapping[str, object]]) -> Any:

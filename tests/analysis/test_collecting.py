@@ -3,16 +3,16 @@
 import math
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gnomon import tables
-from gnomon.analysis import collecting
-from gnomon.analysis.collecting import collect
-from gnomon.recording._times import cut
+from gnomon.analysis.collecting import join, read_counters, since, take_apart
+from gnomon.recording.memory import MemoryRecording
 
 SECOND_NS = 1_000_000_000
 BEGIN_NS = 1_700_000_000 * SECOND_NS
+COLUMNS = ("busy_pct", "vram_used_bytes")
 ROWS = st.lists(
     st.fixed_dictionaries(
         {
@@ -28,24 +28,20 @@ ROWS = st.lists(
 )
 
 
-class Rows:
-    """Measurements of some rows a second apart, in batches of ``size``."""
+def stamped(rows):
+    """The rows a second apart."""
+    return [
+        row | {"ts_ns": BEGIN_NS + index * SECOND_NS, "duration_ns": SECOND_NS}
+        for index, row in enumerate(rows, start=1)
+    ]
 
-    def __init__(self, rows, size):
-        self.rows = [
-            row | {"ts_ns": BEGIN_NS + index * SECOND_NS, "duration_ns": SECOND_NS}
-            for index, row in enumerate(rows, start=1)
-        ]
-        self.table = tables.concat(
-            "gpu_counters",
-            [
-                tables.batch("gpu_counters", self.rows[at : at + size])
-                for at in range(0, len(rows), size)
-            ],
-        )
 
-    def read(self, table, *, from_ns=None, to_ns=None, columns=None):
-        return cut(self.table, from_ns, to_ns).select(columns)
+def recorded(rows, size):
+    """Measurements of some rows, in batches of ``size``."""
+    recording = MemoryRecording(max_age_ns=3600 * SECOND_NS)
+    for at in range(0, len(rows), size):
+        recording.append("gpu_counters", tables.batch("gpu_counters", rows[at : at + size]))
+    return recording
 
 
 def expected(rows, column):
@@ -57,45 +53,57 @@ def expected(rows, column):
     return found
 
 
-def with_none(values):
+def with_none(one, column):
+    values = one.columns.get(column)
+    if values is None:
+        return [None] * len(one.ts_ns)
     return [None if math.isnan(value) else value for value in values.tolist()]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(rows=ROWS, size=st.integers(1, 40), part_s=st.integers(1, 50))
-def test_nothing_is_lost_or_mixed_up(monkeypatch, rows, size, part_s):
-    monkeypatch.setattr(collecting, "READ_AT_ONCE_NS", part_s * SECOND_NS)
-    measurements = Rows(rows, size)
+def assert_same(found, rows):
+    assert {key: one.ts_ns.tolist() for key, one in found.items()} == expected(rows, "ts_ns")
+    for column in COLUMNS:
+        assert {key: with_none(one, column) for key, one in found.items()} == expected(rows, column)
 
-    found = collect(measurements, BEGIN_NS, BEGIN_NS + len(rows) * SECOND_NS)
 
-    times = {key: one.times("ts_ns").tolist() for key, one in found.items()}
-    assert times == expected(measurements.rows, "ts_ns")
-    for column in ("busy_pct", "vram_used_bytes"):
-        for key, values in expected(measurements.rows, column).items():
-            columns = found[key].columns()
-            if column in columns:
-                assert with_none(columns[column]) == values
-            else:
-                assert values == [None] * len(values)
-    clocks = expected(measurements.rows, "sm_clock_source")
+@given(rows=ROWS, size=st.integers(1, 40))
+def test_nothing_is_lost_or_mixed_up(rows, size):
+    rows = stamped(rows)
+
+    found = take_apart(read_counters(recorded(rows, size), None, None))
+
+    assert_same(found, rows)
+    clocks = expected(rows, "sm_clock_source")
     assert {key: one.clock_sources for key, one in found.items()} == {
         key: set(names) - {None} for key, names in clocks.items()
     }
 
 
+@given(rows=ROWS, size=st.integers(1, 40), cut=st.integers(0, 60))
+def test_what_was_read_in_two_parts_joins_to_what_was_read_in_one(rows, size, cut):
+    rows = stamped(rows)
+    measurements = recorded(rows, size)
+    cut_ns = BEGIN_NS + cut * SECOND_NS
+    before, after = (
+        take_apart(read_counters(measurements, *span)) for span in ((None, cut_ns), (cut_ns, None))
+    )
+
+    assert_same(join(before, after), rows)
+    assert_same(since(join(before, after), cut_ns), [row for row in rows if row["ts_ns"] > cut_ns])
+
+
 @pytest.mark.parametrize("to_ns", [None, BEGIN_NS, BEGIN_NS - SECOND_NS])
 def test_ranges_without_end_or_without_rows(to_ns):
-    measurements = Rows([{"gpu_uuid": "GPU-a", "source": "gpm", "busy_pct": 1.0}], 1)
+    measurements = recorded(stamped([{"gpu_uuid": "GPU-a", "source": "gpm", "busy_pct": 1.0}]), 1)
 
-    found = collect(measurements, BEGIN_NS, to_ns)
+    found = take_apart(read_counters(measurements, BEGIN_NS, to_ns))
 
-    assert [one.rows for one in found.values()] == ([1] if to_ns is None else [])
+    assert [len(one.ts_ns) for one in found.values()] == ([1] if to_ns is None else [])
 
 
 def test_one_gpu_of_several():
     rows = [{"gpu_uuid": uuid, "source": "gpm", "busy_pct": 1.0} for uuid in ("GPU-a", "GPU-b") * 3]
 
-    found = collect(Rows(rows, 4), BEGIN_NS, None, "GPU-b")
+    found = take_apart(read_counters(recorded(stamped(rows), 4), BEGIN_NS, None), "GPU-b")
 
-    assert {key: one.rows for key, one in found.items()} == {("GPU-b", None, "gpm"): 3}
+    assert {key: len(one.ts_ns) for key, one in found.items()} == {("GPU-b", None, "gpm"): 3}

@@ -40,21 +40,33 @@ def test_the_true_clock_of_pm_samples_replaces_nvmls():
     assert summary.bound_by == "clock"
 
 
-def test_a_clock_that_was_sampled_too_seldom_is_not_taken_for_the_rest():
-    pm = s.rows("pm", {"sm_clock_mhz": 1346.0, "sm_clock_source": "cupti"}, count=2)
-
-    summary = only(s.memory(s.rows("gpm", s.GEMM) + pm))
-
-    assert (summary.sm_clock_source, summary.at_most) == ("nvml", True)
+PM_SECOND = {"sm_clock_mhz": 1346.0, "sm_clock_source": "cupti"}
 
 
-def test_a_true_clock_for_most_of_the_window_is_said_to_be_for_a_part_of_it():
-    pm = s.rows("pm", {"sm_clock_mhz": 1346.0, "sm_clock_source": "cupti"}, count=9)
+def test_between_two_samples_of_the_true_clock_nvmls_is_corrected_by_their_ratio():
+    faster = s.GEMM | {"sm_clock_mhz": 1600.0}
+    gpm = s.rows("gpm", s.GEMM, count=5, length_ns=s.SECOND_NS)
+    gpm += s.rows("gpm", faster, first=5, count=5, length_ns=s.SECOND_NS)
+    pm = s.rows("pm", PM_SECOND, first=4, count=1, length_ns=s.SECOND_NS)
 
-    summary = only(s.memory(s.rows("gpm", s.GEMM) + pm))
+    summary = only(s.memory(gpm + pm))
 
-    assert (summary.sm_clock_source, summary.at_most) == ("cupti", True)
-    assert "in a part of this window only" in summary.unavailable["true SM clock"]
+    assert (summary.sm_clock_source, summary.at_most) == ("cupti", False)
+    assert summary.sm_clock_measured_pct == pytest.approx(10.0)
+    mean_mhz = (1489 + 1600) / 2 * 1346 / 1489
+    assert summary.compute_sol_pct == pytest.approx(93.0 * mean_mhz / 1829.94, rel=1e-4)
+
+
+@pytest.mark.parametrize(("seconds", "source"), [(20, "nvml"), (10, "cupti")])
+def test_a_sample_of_the_true_clock_says_nothing_of_work_long_before_or_after(seconds, source):
+    gpm = s.rows("gpm", s.GEMM, count=seconds, length_ns=s.SECOND_NS)
+    pm = s.rows("pm", PM_SECOND, count=1, length_ns=s.SECOND_NS)
+
+    summary = only(s.memory(gpm + pm))
+
+    assert (summary.sm_clock_source, summary.at_most) == (source, True)
+    if source == "cupti":
+        assert "in a part of this window only" in summary.unavailable["true SM clock"]
 
 
 def test_both_ledgers_sum_to_100_over_a_mixed_window():

@@ -1,12 +1,15 @@
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import psutil
 import pytest
 from benchmarks.observers import ObserverError, PmSwitch, StoppedProcess
 
-from benchmarks import observers, overhead, workload
+from benchmarks import observers, overhead, pm_switch, workload
+from gnomon._errors import GnomonError
+from gnomon.sources.base import Batch, Description
 
 COUNT = "import sys,time\nwhile True:\n print(1, flush=True); time.sleep(0.01)"
 
@@ -102,6 +105,49 @@ def test_pm_switch_without_a_gpu_says_so(log):
         pytest.raises(ObserverError, match=r"PM sampling: error: \w+"),
     ):
         PmSwitch(process).on()
+
+
+class Sampler:
+    """A PM source that is told when to bring a row, and when that row ended."""
+
+    ends_ns = ()
+
+    def __init__(self, interval_us):
+        self.interval_us = interval_us
+        self.did = []
+
+    def read(self):
+        rows, self.ends_ns = [{"ts_ns": ts_ns} for ts_ns in self.ends_ns], ()
+        return [Batch("gpu_counters", rows)]
+
+    def describe(self):
+        return Description()
+
+    def __getattr__(self, name):
+        return lambda: self.did.append(name)
+
+
+@pytest.mark.parametrize(("late_s", "is_told"), [(-1, False), (1, True)])
+def test_off_is_said_only_after_rows_of_the_time_since_on(monkeypatch, capsys, late_s, is_told):
+    source = Sampler(10_000)
+    source.ends_ns = (1,)
+
+    def commands(_timeout_s):
+        yield from ("off", "on")
+        source.ends_ns = (time.time_ns() + late_s * 10**9,)
+        yield from ("off", "")
+
+    script = commands(0)
+    monkeypatch.setattr(pm_switch, "PmSource", lambda interval_us: source)
+    monkeypatch.setattr(pm_switch, "_command", lambda _timeout_s: next(script))
+    monkeypatch.setattr(pm_switch, "SWITCH_S", 0.0)
+    monkeypatch.setattr(pm_switch, "ROW_WITHIN_S", 0.05)
+
+    with nullcontext() if is_told else pytest.raises(GnomonError, match="no PM row"):
+        pm_switch.switch(10_000)
+
+    assert capsys.readouterr().out.split() == ["off", "on", "off"][: 3 if is_told else 2]
+    assert source.did == ["open", "pause", "resume", *["pause"] * is_told, "close"]
 
 
 class Recorder:

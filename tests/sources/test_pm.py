@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from gnomon._errors import SourceError
 from gnomon.configuration import Settings
 from gnomon.sources import _pm_access, _pm_library, pm
 from gnomon.sources._pm_metrics import metric_sets
+from gnomon.sources._pm_records import Loss, Row
 from gnomon.sources.pm import PmSource
 from tests.standins import DEFAULT_UUID
 from tests.standins.cupti import LOG, SCRIPT
@@ -26,6 +28,7 @@ TENSOR = f"TPC.TriageCompute.sm__pipe_tensor_cycles_active_realtime{PCT}"
 DRAM = f"FBSP.TriageCompute.dramc__throughput{PCT}"
 READ = "PCI.TriageCompute.pcie__read_bytes.sum"
 INTERVAL_US = 10_000
+LIVE = f"live {CYCLES}=1e7 {SM}=50"
 
 
 class Script:
@@ -317,27 +320,144 @@ def test_check_is_ready_and_lets_go(source, script, tmp_path):
     assert calls.count("cuptiPmSamplingDisable") == 1
 
 
-def test_a_pause_stops_the_hardware_and_what_is_missed_is_no_loss(source, script, tmp_path):
-    script.first_sample()
-    for _ in range(11):
-        script.sample(cycles=1e7)
-    script.add("decode 100")
+@pytest.fixture
+def calls(tmp_path):
+    """Return a function that counts the calls of a CUPTI function, once there are ``least``."""
+
+    def count(name, least=0, timeout_s=10):
+        deadline = time.monotonic() + timeout_s
+        log = tmp_path / "calls.log"
+        while (number := log.read_text().split().count(f"cupti{name}")) < least:
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.005)
+        return number
+
+    return count
+
+
+def in_turns(source, on_s, every_s):
+    source._on_s, source._every_s = on_s, every_s
+    return source
+
+
+def starts_at(row):
+    return row["ts_ns"] - row["duration_ns"]
+
+
+def test_a_pause_lets_go_of_the_gpu_and_what_is_missed_is_no_loss(source, script, calls):
+    script.add(LIVE)
     source.open()
     counters(source, 1)
 
     source.pause()
-    wait_for_calls(tmp_path, "cuptiPmSamplingStop", 1)
+    calls("PmSamplingDisable", least=1)
+    paused_ns = time.time_ns()
+    time.sleep(0.05)
     source.resume()
-    wait_for_calls(tmp_path, "cuptiPmSamplingStart", 2)
+    resumed_ns = time.time_ns()
+    rows = read_until(
+        source, lambda rows: any(starts_at(row) >= resumed_ns for row in rows["gpu_counters"])
+    )
 
-    assert [batch for batch in source.read() if batch.table == "losses"] == []
+    assert rows["losses"] == []
+    assert not [
+        row
+        for row in rows["gpu_counters"]
+        if row["ts_ns"] > paused_ns and starts_at(row) < resumed_ns
+    ]
+    assert (calls("PmSamplingEnable"), calls("ProfilerHostGetConfigImage")) == (2, 1)
 
 
-def wait_for_calls(tmp_path, name, count, timeout_s=10):
-    deadline = time.monotonic() + timeout_s
-    while (tmp_path / "calls.log").read_text().split().count(name) < count:
-        assert time.monotonic() < deadline, (tmp_path / "calls.log").read_text()
-        time.sleep(0.01)
+def test_turns_sample_a_part_of_the_time_and_the_rest_is_no_loss(source, script, calls, nvml):
+    """100 ms from each multiple of 400 ms of Unix time on, every GPU."""
+    nvml.__init__(nvml.path, gpus=2)
+    script.add("set gpus 2", LIVE)
+    in_turns(source, 0.1, 0.4).open()
+    rows = read_until(source, lambda rows: len(common_turns(rows["gpu_counters"])) >= 3)
+    source.close()
+
+    assert rows["losses"] == []
+    for row in rows["gpu_counters"]:
+        assert row["duration_ns"] == row["samples"] * INTERVAL_US * 1000
+        assert row["sm_clock_mhz"] == pytest.approx(1000.0)
+        # A machine with other things to do ends a turn late, hence not the 100 ms.
+        assert starts_at(row) % (400 * MS) < 250 * MS
+    assert calls("PmSamplingEnable") == calls("PmSamplingStart")
+    assert calls("PmSamplingEnable") == calls("PmSamplingStop") == calls("PmSamplingDisable")
+    assert calls("PmSamplingEnable") >= 2 * 3
+    assert calls("PmSamplingGetCounterAvailability") == 2 * 2  # its size, then itself
+    assert calls("ProfilerHostGetConfigImage") == 2
+
+
+def common_turns(rows):
+    """Return the turns in which both GPUs have rows."""
+    uuids = [DEFAULT_UUID.format(index=index) for index in (0, 1)]
+    turns = [
+        {starts_at(row) // (400 * MS) for row in rows if row["gpu_uuid"] == uuid} for uuid in uuids
+    ]
+    return turns[0] & turns[1]
+
+
+def test_the_row_under_way_does_not_wait_for_the_next_turn(source, script):
+    """Nor does what is known late, which is how long a link alone moved data."""
+    script.first_sample()
+    for _ in range(3):
+        script.sample(cycles=1e7, read=500e6)
+    script.add("decode 100")
+    source.open()
+    source.wait_for_gpus()
+    source.pause()
+    (row,) = counters(source, 1)
+
+    assert (row["ts_ns"], row["duration_ns"], row["samples"]) == (T0 + 30 * MS, 30 * MS, 3)
+    assert row["link_only_pct"] == pytest.approx(100.0)
+
+
+def test_without_turns_the_sampler_stays_enabled(source, script, calls):
+    script.add(LIVE)
+    in_turns(source, 0.2, 0.0).open()
+    counters(source, 3)
+
+    assert (calls("PmSamplingEnable"), calls("PmSamplingDisable")) == (1, 0)
+    assert source.describe().gpus[GPU]["pm_every_s"] == 0.0
+
+
+def test_between_turns_it_is_told_at_once_whether_a_gpu_can_be_sampled(source, script, calls):
+    in_turns(source, 0.1, 3600.0).open()
+    source.wait_for_gpus()
+    calls("PmSamplingDisable", least=1)
+
+    facts = source.describe().gpus[GPU]
+    assert (facts["pm_on_s"], facts["pm_every_s"]) == (0.1, 3600.0)
+
+
+def test_a_gpu_taken_between_turns_is_told_once_and_taken_up_again(
+    source, script, calls, monkeypatch
+):
+    script.add(LIVE, "result cuptiPmSamplingEnable 26 4 2")
+    monkeypatch.setattr(source, "_command", with_retry(source))
+    heard = []
+    monkeypatch.setattr(source, "_note", listening(source, heard))
+    in_turns(source, 0.05, 0.1).open()
+    read_until(source, lambda _rows: heard.count("GpuStarted") == 2)
+    told = list(heard)
+    rows = counters(source, 2)
+
+    assert told == ["Hello", "GpuStarted", "Status", "GpuStarted"]
+    assert calls("PmSamplingEnable") >= 2 + 4 + 1
+    assert source.describe().missing == ()
+    assert all(row["duration_ns"] <= ROW for row in rows)
+
+
+def listening(source, heard):
+    note = source._note
+
+    def listen(record):
+        if not isinstance(record, Row | Loss):
+            heard.append(type(record).__name__)
+        note(record)
+
+    return listen
 
 
 @pytest.mark.parametrize(
@@ -446,6 +566,14 @@ def test_switched_off():
     source = pm.create(Settings(pm_enabled=False))
 
     assert "switched off" in source.check().reason
+
+
+def test_settings_reach_the_helper():
+    source = pm.create(Settings(pm_on_s=0.25, pm_every_s=2.0))
+    library = _pm_library.Library(Path("libcupti.so.13"), 13000)
+    command = source._command(pm.Machine(Path("gnomon-pm"), library, (), ()))
+
+    assert command[-4:] == ["--on-ms", "250", "--every-ms", "2000"]
 
 
 def test_short_intervals_are_warned_about():

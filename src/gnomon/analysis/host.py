@@ -2,83 +2,116 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from gnomon.analysis.intervals import Floats, Intervals, Ints, intervals, window_mean
+from gnomon.analysis.collecting import encode, filled, groups, known_values
+from gnomon.analysis.intervals import Floats, Intervals, Ints, Mean, intervals
+from gnomon.analysis.slices import parts
+from gnomon.analysis.windows import Window
 from gnomon.recording.base import Measurements
 
+TIME = ("ts_ns", "duration_ns")
 
-@dataclass(frozen=True, slots=True)
+Column = tuple[Intervals, Floats]
+
+
 class Host:
-    """Host samples and watched processes over a range; arrays of shape (rows,)."""
+    """What the host did in one window."""
 
-    samples: Intervals
-    cpu: Floats
-    threads: Mapping[int, tuple[Intervals, Floats]]
-    gpu_pids: Mapping[str, frozenset[int]]
+    def __init__(self, gpu_pids: Mapping[str, frozenset[int]]) -> None:
+        """``gpu_pids``: the processes on each GPU."""
+        self._gpu_pids = gpu_pids
+        self._cpu = Mean()
+        self._threads: dict[int, Mean] = {}
 
-    def cpu_pct(self, from_ns: int, to_ns: int) -> float | None:
-        """CPU in use in the window, of all cores."""
-        return window_mean(self.samples, self.cpu, from_ns, to_ns)
+    def add_cpu(self, column: Column, window: Window) -> None:
+        """Take a part of the host's samples into account, CPU in use of all cores."""
+        _add(self._cpu, column, window)
 
-    def busiest_thread_cpu_pct(self, gpu_uuid: str, from_ns: int, to_ns: int) -> float | None:
+    def add_thread(self, pid: int, column: Column, window: Window) -> None:
+        """Take a part of a process's samples into account, CPU of its busiest thread."""
+        _add(self._threads.setdefault(pid, Mean()), column, window)
+
+    @property
+    def cpu_pct(self) -> float | None:
+        """CPU in use, of all cores."""
+        return self._cpu.value
+
+    def busiest_thread_cpu_pct(self, gpu_uuid: str) -> float | None:
         """CPU of the busiest thread among the GPU's processes, of one core.
 
         Where the driver lists no processes for the GPU, every watched process counts.
         """
-        pids = self.gpu_pids.get(gpu_uuid) or self.threads.keys()
-        means = [
-            window_mean(*self.threads[pid], from_ns, to_ns) for pid in pids if pid in self.threads
-        ]
+        pids = self._gpu_pids.get(gpu_uuid) or self._threads.keys()
+        means = [self._threads[pid].value for pid in pids if pid in self._threads]
         return max((mean for mean in means if mean is not None), default=None)
 
 
-def load(measurements: Measurements, from_ns: int, to_ns: int) -> Host:
-    """Read what the host did in a time range."""
-    table = measurements.read(
-        "host_samples", from_ns=from_ns, to_ns=to_ns, columns=["ts_ns", "duration_ns", "cpu_pct"]
-    )
-    spans, cpu = _columns(table, "cpu_pct")
-    return Host(
-        spans, cpu, _threads(measurements, from_ns, to_ns), _gpu_pids(measurements, from_ns, to_ns)
+def hosts(
+    measurements: Measurements, windows: Sequence[Window], from_ns: int, to_ns: int
+) -> list[Host]:
+    """Return what the host did in each window; ``windows`` lie in [from_ns, to_ns]."""
+    gpu_pids = _gpu_pids(measurements, from_ns, to_ns)
+    found = [Host(gpu_pids) for _ in windows]
+    for part in parts(measurements, "host_samples", [*TIME, "cpu_pct"], from_ns, to_ns):
+        column = _column(part, "cpu_pct")
+        for host, window in _touched(found, windows, column[0]):
+            host.add_cpu(column, window)
+    columns = [*TIME, "pid", "busiest_thread_cpu_pct"]
+    for part in parts(measurements, "process_samples", columns, from_ns, to_ns):
+        for pid, column in _by_pid(part, "busiest_thread_cpu_pct"):
+            for host, window in _touched(found, windows, column[0]):
+                host.add_thread(pid, column, window)
+    return found
+
+
+def _by_pid(part: Any, name: str) -> Iterator[tuple[int, Column]]:
+    ts_ns, duration_ns, values = _arrays(part, name)
+    pids = part.column("pid").to_numpy()
+    for rows in groups([pids], [int(pids.max()) + 1]):
+        yield int(pids[rows[0]]), (intervals(ts_ns[rows], duration_ns[rows]), values[rows])
+
+
+def _column(part: Any, name: str) -> Column:
+    ts_ns, duration_ns, values = _arrays(part, name)
+    return intervals(ts_ns, duration_ns), values
+
+
+def _arrays(part: Any, name: str) -> tuple[Ints, Ints, Floats]:
+    values, is_known = known_values(part.column(name))
+    return (
+        part.column("ts_ns").to_numpy(),
+        filled(part.column("duration_ns")),
+        np.where(is_known, values, np.nan),
     )
 
 
-def _threads(
-    measurements: Measurements, from_ns: int, to_ns: int
-) -> dict[int, tuple[Intervals, Floats]]:
-    table = measurements.read(
-        "process_samples",
-        from_ns=from_ns,
-        to_ns=to_ns,
-        columns=["ts_ns", "duration_ns", "pid", "busiest_thread_cpu_pct"],
-    )
-    pids = table.column("pid").to_numpy()
-    return {
-        int(pid): _columns(table, "busiest_thread_cpu_pct", np.flatnonzero(pids == pid))
-        for pid in np.unique(pids)
-    }
+def _touched(
+    found: Sequence[Host], windows: Sequence[Window], spans: Intervals
+) -> Iterator[tuple[Host, Window]]:
+    """Yield the windows that a part has something to say about."""
+    first_ns, last_ns = int(spans.start_ns.min()), int(spans.end_ns.max())
+    for host, window in zip(found, windows, strict=True):
+        if window.from_ns < last_ns and window.to_ns > first_ns:
+            yield host, window
+
+
+def _add(mean: Mean, column: Column, window: Window) -> None:
+    spans, values = column
+    where = spans.inside(window.from_ns, window.to_ns)
+    mean.add(values[where], spans.take(where).weights(window.from_ns, window.to_ns))
 
 
 def _gpu_pids(measurements: Measurements, from_ns: int, to_ns: int) -> dict[str, frozenset[int]]:
-    table = measurements.read(
-        "gpu_processes", from_ns=from_ns, to_ns=to_ns, columns=["gpu_uuid", "pid"]
-    )
-    pairs = table.group_by(["gpu_uuid", "pid"]).aggregate([]).to_pylist()
     found: dict[str, set[int]] = {}
-    for pair in pairs:
-        if pair["gpu_uuid"] is not None and pair["pid"] is not None:
-            found.setdefault(pair["gpu_uuid"], set()).add(pair["pid"])
+    for part in parts(measurements, "gpu_processes", ["gpu_uuid", "pid"], from_ns, to_ns):
+        codes, uuids = encode(part, "gpu_uuid")
+        pids, is_known = known_values(part.column("pid"))
+        for code, uuid in enumerate(uuids):
+            if uuid is not None:
+                here = np.unique(pids[(codes == code) & is_known])
+                found.setdefault(uuid, set()).update(here.tolist())
     return {uuid: frozenset(pids) for uuid, pids in found.items()}
-
-
-def _columns(table: Any, column: str, rows: Ints | slice = slice(None)) -> tuple[Intervals, Floats]:
-    """Return some rows of a table as intervals and the values of one column."""
-    ts_ns = table.column("ts_ns").to_numpy()
-    duration_ns = table.column("duration_ns").fill_null(0).to_numpy()
-    values = table.column(column).cast("float64").to_numpy(zero_copy_only=False)
-    return intervals(ts_ns[rows], duration_ns[rows]), values[rows]

@@ -55,20 +55,25 @@ def intervals(ts_ns: Ints, duration_ns: Ints) -> Intervals:
     return Intervals(start_ns, ts_ns)
 
 
-def weighted_mean(values: Floats, weights: Floats) -> float | None:
-    """Return the mean of the values that are there; None where no weight is on any."""
-    missing = np.isnan(values)
-    known_weights = np.where(missing, 0.0, weights)
-    total = float(known_weights.sum())
-    if total <= 0:
-        return None
-    return float((np.where(missing, 0.0, values) * known_weights).sum() / total)
+@dataclass(slots=True)
+class Mean:
+    """A weighted mean that grows: over the pieces of a range that is too long to hold at once."""
 
+    total: float = 0.0
+    weight: float = 0.0
 
-def window_mean(intervals: Intervals, values: Floats, from_ns: int, to_ns: int) -> float | None:
-    """Return the time-weighted mean of values inside [from_ns, to_ns]; None where none is known."""
-    where = intervals.inside(from_ns, to_ns)
-    return weighted_mean(values[where], intervals.take(where).weights(from_ns, to_ns))
+    def add(self, values: Floats, weights: Floats) -> None:
+        """Take the values that are there into account; both of shape (n,)."""
+        known = ~np.isnan(values)
+        if not known.all():
+            values, weights = values[known], weights[known]
+        self.total += float(np.dot(values, weights))
+        self.weight += float(weights.sum())
+
+    @property
+    def value(self) -> float | None:
+        """The mean; None where no weight is on any value."""
+        return self.total / self.weight if self.weight > 0 else None
 
 
 def resample(source: Intervals, values: Floats, target: Intervals) -> tuple[Floats, Floats]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gnomon.analysis.collecting import Bools
 from gnomon.analysis.intervals import Floats, Intervals
 from gnomon.analysis.tracks import SourceColumns, Track
 from gnomon.enums import Pipe
@@ -46,10 +47,11 @@ class SolRows:
     sm_active: Floats
     copying: Floats
     clock_mhz: Floats
-    clock_is_true: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    clock_is_true: Bools
+    clock_is_estimated: Bools
     pipes: Mapping[Pipe, Floats]
     products: Mapping[Pipe, Floats]
-    usable: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    usable: Bools
 
 
 def sol_rows(track: Track, profile: HardwareProfile) -> SolRows | None:
@@ -57,22 +59,31 @@ def sol_rows(track: Track, profile: HardwareProfile) -> SolRows | None:
     base = track.base
     if base is None:
         return None
-    clock, is_true = track.base_clock
+    clock = track.base_clock
     empty = np.full(len(base.intervals), np.nan)
     pipes = _pipe_shares(base)
     products = {}
     for pipe, active in pipes.items():
         reference_mhz = profile.reference_clock_mhz(pipe)
         if reference_mhz:
-            products[pipe] = active * clock / reference_mhz
+            products[pipe] = active * clock.mhz / reference_mhz
     engine = base.columns.get("engine_active_pct", empty)
     sm_active = base.columns["sm_active_pct"]
     copying = _copying(track, base, profile, engine)
-    usable = ~np.isnan(engine) & ~np.isnan(sm_active) & ~np.isnan(clock)
+    usable = ~np.isnan(engine) & ~np.isnan(sm_active) & ~np.isnan(clock.mhz)
     for active in pipes.values():
         usable &= ~np.isnan(active)
     return SolRows(
-        base.intervals, engine, sm_active, copying, clock, is_true, pipes, products, usable
+        base.intervals,
+        engine,
+        sm_active,
+        copying,
+        clock.mhz,
+        clock.is_true,
+        clock.is_estimated,
+        pipes,
+        products,
+        usable,
     )
 
 

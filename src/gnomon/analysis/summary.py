@@ -6,16 +6,14 @@ and ``demo`` all call it, live and in replay alike.
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import numpy as np
-
-from gnomon.analysis import host
-from gnomon.analysis.bounds import THRESHOLDS, BoundEvidence, bound_by
+from gnomon.analysis.bounds import BoundEvidence, bound_by
 from gnomon.analysis.comparison import outlier_warnings
-from gnomon.analysis.intervals import Floats, weighted_mean
+from gnomon.analysis.host import Host, hosts
 from gnomon.analysis.ledger import (
     ComputeMeans,
     compute_ledger,
@@ -23,23 +21,36 @@ from gnomon.analysis.ledger import (
     memory_ledger,
 )
 from gnomon.analysis.missing import unavailable
-from gnomon.analysis.sol import PIPES_WITH_WRONG_NVML_CLOCK, SolRows, sol_rows
+from gnomon.analysis.slices import slices
+from gnomon.analysis.sol import PIPES_WITH_WRONG_NVML_CLOCK, sol_rows
 from gnomon.analysis.summary_types import ComputeLedger, GpuSummary
-from gnomon.analysis.throttle import throttle_reasons
-from gnomon.analysis.tracks import Track, load_tracks
+from gnomon.analysis.tally import Piece, Tally
+from gnomon.analysis.tracks import Track, tracks_of
 from gnomon.analysis.verdict import verdict
 from gnomon.analysis.windows import Window, windows
 from gnomon.enums import Pipe
 from gnomon.hardware import HardwareProfile, profile
 from gnomon.recording.base import Measurements, Meta
 
-# A reading that straddles the window's end carries a later timestamp, and power limits are read
-# every 5 s only.
+# A reading that straddles the window's end carries a later timestamp.
 READ_MARGIN_NS = 2_000_000_000
-LOOK_BACK_NS = 6_000_000_000
 
 # Pipes whose instructions have one dtype only, so that cycles can be turned into FLOP/s.
 SINGLE_DTYPE_PIPES = frozenset({Pipe.FP64_TENSOR, Pipe.FP64, Pipe.FP32, Pipe.FP16})
+
+PLAIN_MEANS = (
+    "busy_pct",
+    "memory_busy_pct",
+    "engine_active_pct",
+    "sm_active_pct",
+    "sm_occupancy_pct",
+    "integer_active_pct",
+    "memory_clock_mhz",
+    "temperature_celsius",
+    "power_watts",
+)
+
+GpuKey = tuple[str, str | None]
 
 
 def summarize(
@@ -60,107 +71,114 @@ def summarize(
     begin = bounds[0] if from_ns is None else from_ns
     end = bounds[1] if to_ns is None else to_ns
     meta = measurements.meta()
-    machine = host.load(measurements, begin, end + READ_MARGIN_NS)
-    tracks = load_tracks(measurements, begin - LOOK_BACK_NS, end + READ_MARGIN_NS)
-    prepared = [_Prepared.of(track, meta) for track in tracks]
+    asked = list(windows(measurements, begin, end, by))
+    machine = hosts(measurements, asked, begin, end + READ_MARGIN_NS)
+    gpus, tallies = _tallies(measurements, asked, begin, end)
     lost = _losses(measurements, begin, end)
     summaries = []
-    for window in windows(measurements, begin, end, by):
-        of_window = [_summarize(one, window, meta, machine, lost) for one in prepared]
+    for number, window in enumerate(asked):
+        of_window = [
+            _summarize(
+                gpu, tallies.get((key, number), Tally()), window, meta, machine[number], lost
+            )
+            for key, gpu in sorted(gpus.items(), key=lambda item: (item[0][0], item[0][1] or ""))
+        ]
         summaries.extend(_compare(of_window))
     return summaries
 
 
 @dataclass(frozen=True, slots=True)
-class _Prepared:
-    """A track with what all of its windows share."""
+class _Gpu:
+    """A GPU or MIG instance, with what all of its windows share."""
 
-    track: Track
+    uuid: str
+    mig_uuid: str | None
     profile: HardwareProfile
-    rows: SolRows | None
     name: str
     has_nvlink: bool
 
     @classmethod
-    def of(cls, track: Track, meta: Meta) -> _Prepared:
+    def of(cls, track: Track, meta: Meta) -> _Gpu:
         facts = meta.gpus.get(track.gpu_uuid, {})
         hardware = profile(facts, mig_uuid=track.mig_uuid)
         name = str(facts.get("name") or hardware.name or "unknown GPU")
-        has_nvlink = bool(facts.get("nvlink_count"))
-        return cls(track, hardware, sol_rows(track, hardware), name, has_nvlink)
+        return cls(track.gpu_uuid, track.mig_uuid, hardware, name, bool(facts.get("nvlink_count")))
+
+
+def _tallies(
+    measurements: Measurements, asked: Sequence[Window], from_ns: int, to_ns: int
+) -> tuple[dict[GpuKey, _Gpu], dict[tuple[GpuKey, int], Tally]]:
+    """Sum up each GPU in each window (by its number), slice by slice.
+
+    ``asked`` are in the order of their starts; those that begin outside of a slice wait.
+    """
+    meta = measurements.meta()
+    gpus: dict[GpuKey, _Gpu] = {}
+    tallies: defaultdict[tuple[GpuKey, int], Tally] = defaultdict(Tally)
+    waiting = deque(enumerate(asked))
+    current: list[tuple[int, Window]] = []
+    for piece in slices(measurements, from_ns, to_ns):
+        while waiting and waiting[0][1].from_ns <= piece.to_ns:
+            current.append(waiting.popleft())
+        for track in tracks_of(piece.counters):
+            key = track.gpu_uuid, track.mig_uuid
+            if key not in gpus:
+                gpus[key] = _Gpu.of(track, meta)
+            rows = sol_rows(track, gpus[key].profile)
+            for number, window in current:
+                begin_ns = max(piece.from_ns, window.from_ns)
+                end_ns = min(piece.to_ns, window.to_ns)
+                part = Piece(track, rows, begin_ns, end_ns, is_last=window.to_ns <= piece.to_ns)
+                tallies[key, number].add(part)
+        current = [(number, window) for number, window in current if window.to_ns > piece.to_ns]
+    return gpus, tallies
 
 
 def _summarize(
-    one: _Prepared, window: Window, meta: Meta, machine: host.Host, lost: int
+    gpu: _Gpu, tally: Tally, window: Window, meta: Meta, machine: Host, lost: int
 ) -> GpuSummary:
-    track, begin, end = one.track, window.from_ns, window.to_ns
+    begin, end = window.from_ns, window.to_ns
     summary = GpuSummary(
-        uuid=track.gpu_uuid,
-        mig_uuid=track.mig_uuid,
-        name=one.name,
+        uuid=gpu.uuid,
+        mig_uuid=gpu.mig_uuid,
+        name=gpu.name,
         phase=window.name,
         from_ns=begin,
         to_ns=end,
-        samples=_samples(track, begin, end),
+        samples=tally.samples,
         losses={"samples_lost": lost},
-        peak_source=one.profile.peak_source,
-        warnings=tuple(one.profile.notes),
-        **_plain_means(track, begin, end),
-        **_links(one, begin, end),
-        **_power(track, begin, end),
-        throttle_reasons=throttle_reasons(track, begin, end),
-        cpu_pct=machine.cpu_pct(begin, end),
-        busiest_thread_cpu_pct=machine.busiest_thread_cpu_pct(track.gpu_uuid, begin, end),
+        peak_source=gpu.profile.peak_source,
+        warnings=tuple(gpu.profile.notes),
+        **_plain(tally),
+        **_links(gpu, tally),
+        throttle_reasons=tally.throttle.reasons(end - begin),
+        cpu_pct=machine.cpu_pct,
+        busiest_thread_cpu_pct=machine.busiest_thread_cpu_pct(gpu.uuid),
     )
-    summary = _with_memory(summary, one)
-    summary = _with_compute(summary, one, window)
+    summary = _with_memory(summary, gpu, tally)
+    summary = _with_compute(summary, gpu, tally, window)
     summary = replace(summary, unavailable=unavailable(summary, meta))
     return replace(summary, verdict=verdict(summary))
 
 
-def _samples(track: Track, begin: int, end: int) -> int:
-    sources = [track.base] if track.base is not None else list(track.sources.values())
-    counts = []
-    for source in sources:
-        where = source.intervals.inside(begin, end)
-        counts.append(where.stop - where.start)
-    return max(counts, default=0)
-
-
-def _plain_means(track: Track, begin: int, end: int) -> dict[str, Any]:
-    names = (
-        "busy_pct",
-        "memory_busy_pct",
-        "engine_active_pct",
-        "sm_active_pct",
-        "sm_occupancy_pct",
-        "integer_active_pct",
-        "memory_clock_mhz",
-        "temperature_celsius",
-    )
-    values: dict[str, Any] = {name: track.mean(name, begin, end) for name in names}
+def _plain(tally: Tally) -> dict[str, Any]:
+    values: dict[str, Any] = {name: tally.mean(name) for name in PLAIN_MEANS}
     for name in ("vram_used_bytes", "vram_total_bytes"):
-        last = track.last(name, end)
+        last = tally.last(name)
         values[name] = None if last is None else int(last)
+    values["energy_joules"] = tally.amount("energy_joules")
+    values["power_limit_watts"] = tally.last("power_limit_watts")
     return values
 
 
-def _power(track: Track, begin: int, end: int) -> dict[str, Any]:
-    return {
-        "power_watts": track.mean("power_watts", begin, end),
-        "energy_joules": track.share_sum("energy_joules", begin, end),
-        "power_limit_watts": track.last("power_limit_watts", end),
-    }
-
-
-def _links(one: _Prepared, begin: int, end: int) -> dict[str, Any]:
+def _links(gpu: _Gpu, tally: Tally) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for link, peak in (
-        ("pcie", one.profile.pcie_bytes_per_s),
-        ("nvlink", one.profile.nvlink_bytes_per_s),
+        ("pcie", gpu.profile.pcie_bytes_per_s),
+        ("nvlink", gpu.profile.nvlink_bytes_per_s),
     ):
-        rates = [one.track.mean(f"{link}_{way}_bytes_per_s", begin, end) for way in ("rx", "tx")]
-        if link == "nvlink" and not one.has_nvlink and not any(rates):
+        rates = [tally.mean(f"{link}_{way}_bytes_per_s") for way in ("rx", "tx")]
+        if link == "nvlink" and not gpu.has_nvlink and not any(rates):
             rates = [None, None]  # GPM answers 0 for links that are not there
         values[f"{link}_rx_bytes_per_s"], values[f"{link}_tx_bytes_per_s"] = rates
         known = [rate for rate in rates if rate is not None]
@@ -168,18 +186,18 @@ def _links(one: _Prepared, begin: int, end: int) -> dict[str, Any]:
     return values
 
 
-def _with_memory(summary: GpuSummary, one: _Prepared) -> GpuSummary:
-    dram = one.track.mean("dram_active_pct", summary.from_ns, summary.to_ns)
+def _with_memory(summary: GpuSummary, gpu: _Gpu, tally: Tally) -> GpuSummary:
+    dram = tally.mean("dram_active_pct")
     if dram is None:
         return summary
-    maximum = one.profile.max_memory_clock_mhz
+    maximum = gpu.profile.max_memory_clock_mhz
     share = (
         summary.memory_clock_mhz / maximum
         if maximum and summary.memory_clock_mhz is not None
         else None
     )
     ledger = memory_ledger(summary.engine_active_pct, dram, share)
-    peak = one.profile.dram_bytes_per_s
+    peak = gpu.profile.dram_bytes_per_s
     achieved = ledger.achieved_pct
     return replace(
         summary,
@@ -189,92 +207,41 @@ def _with_memory(summary: GpuSummary, one: _Prepared) -> GpuSummary:
     )
 
 
-def _with_compute(summary: GpuSummary, one: _Prepared, window: Window) -> GpuSummary:
-    rows = one.rows
-    if rows is None or not rows.products:
+def _with_compute(summary: GpuSummary, gpu: _Gpu, tally: Tally, window: Window) -> GpuSummary:
+    compute = tally.compute
+    if compute is None:
         return summary
-    where = rows.intervals.inside(window.from_ns, window.to_ns)
-    weights = rows.intervals.take(where).weights(window.from_ns, window.to_ns)
-    weights = np.where(rows.usable[where], weights, 0.0)
-    if not (weights > 0).any():
-        return summary
-    means = _compute_means(rows, where, weights)
-    useful = _useful_pct(window, one.profile)
+    means = compute.means()
+    useful = _useful_pct(window, gpu.profile)
     ledger = compute_ledger(means, useful)
-    true_share = float(weights[rows.clock_is_true[where]].sum() / weights.sum())
-    is_true = true_share >= 0.5
-    reference_mhz = one.profile.reference_clock_mhz(means.pipe)
+    reference_mhz = gpu.profile.reference_clock_mhz(means.pipe)
     evidence = BoundEvidence(
         ledger=ledger,
         pipe_active_pct=means.pipe_active_pct,
         engine_active_pct=means.engine_active_pct,
         dram_pct=summary.memory_sol_pct,
         nvlink_sol_pct=summary.nvlink_sol_pct,
-        idle_in_gaps=_idle_in_gaps(rows, where, weights),
+        idle_in_gaps=compute.idle_in_gaps,
         copy_over_nvlink=(summary.nvlink_sol_pct or 0.0) > (summary.pcie_sol_pct or 0.0),
     )
-    tflops = _tflops(means, window, one.profile)
+    tflops = _tflops(means, window, gpu.profile)
     return replace(
         summary,
         pipe=means.pipe.value,
         pipe_active_pct=means.pipe_active_pct,
-        sm_clock_mhz=_working_clock_mhz(rows, where, weights, means, reference_mhz),
+        sm_clock_mhz=compute.working_clock_mhz(reference_mhz),
         reference_clock_mhz=reference_mhz,
         compute_sol_pct=means.product_pct,
-        sm_clock_source=one.track.true_clock_source if is_true else "nvml",
+        sm_clock_source=tally.clock_source if compute.known_share >= 0.5 else "nvml",
+        sm_clock_measured_pct=compute.true_share * 100,
         ledger=ledger,
         achieved_basis="pipe" if useful is None else "model",
-        at_most=means.pipe in PIPES_WITH_WRONG_NVML_CLOCK and true_share < 0.99,
+        at_most=means.pipe in PIPES_WITH_WRONG_NVML_CLOCK and compute.known_share < 0.99,
         bound_by=bound_by(evidence).value,
         tflops=tflops,
         tflops_per_watt=tflops / summary.power_watts if tflops and summary.power_watts else None,
         warnings=(*summary.warnings, *_noise_warning(ledger)),
     )
-
-
-def _compute_means(rows: SolRows, where: slice, weights: Floats) -> ComputeMeans:
-    def mean(values: Floats) -> float:
-        return weighted_mean(values[where], weights) or 0.0
-
-    pipe = max(rows.products, key=lambda name: mean(rows.products[name]))
-    gaps = np.clip(rows.engine_active - rows.sm_active, 0.0, None)
-    return ComputeMeans(
-        copying_pct=mean(rows.copying),
-        engine_active_pct=mean(rows.engine_active),
-        sm_empty_pct=mean(gaps),
-        pipe=pipe,
-        pipe_active_pct=mean(rows.pipes[pipe]),
-        product_pct=mean(rows.products[pipe]),
-    )
-
-
-def _working_clock_mhz(
-    rows: SolRows,
-    where: slice,
-    weights: Floats,
-    means: ComputeMeans,
-    reference_mhz: float | None,
-) -> float | None:
-    """Mean SM clock while the pipe worked, so that pipe active x clock / reference is SOL.
-
-    Where the pipe did next to nothing, the mean over the time in which SMs held warps.
-    """
-    if reference_mhz and means.pipe_active_pct > 0.01:
-        return means.product_pct / means.pipe_active_pct * reference_mhz
-    active = weights * np.nan_to_num(rows.sm_active[where])
-    mean = weighted_mean(rows.clock_mhz[where], active)
-    return mean if mean is not None else weighted_mean(rows.clock_mhz[where], weights)
-
-
-def _idle_in_gaps(rows: SolRows, where: slice, weights: Floats) -> float | None:
-    engine = rows.engine_active[where]
-    idle = np.clip(100.0 - engine, 0.0, None) * weights
-    known = ~np.isnan(idle)
-    total = float(idle[known].sum())
-    if total <= 0:
-        return None
-    in_gaps = known & (engine >= THRESHOLDS["idle_engine_pct"].value)
-    return float(idle[in_gaps].sum()) / total
 
 
 def _useful_pct(window: Window, hardware: HardwareProfile) -> float | None:

@@ -37,6 +37,10 @@ class MemoryLedger:
     achieved_pct: float | None = None
 
 
+# Edges of windows cut samples: what is measured all the time reads a little less than 100 %.
+FULLY_PCT = 95.0
+
+
 @dataclass(frozen=True, slots=True)
 class GpuSummary:
     """One GPU (or MIG instance) in one window."""
@@ -62,6 +66,7 @@ class GpuSummary:
     memory_sol_pct: float | None = None
     dram_bytes_per_s: float | None = None
     sm_clock_source: str | None = None
+    sm_clock_measured_pct: float | None = None
     ledger: ComputeLedger = field(default_factory=ComputeLedger)
     achieved_basis: str | None = None
     at_most: bool = False
@@ -94,3 +99,9 @@ class GpuSummary:
     def to_json(self) -> dict[str, Any]:
         """Return plain data for ``json.dumps``, in the order of the fields."""
         return asdict(self)
+
+
+def is_partly_measured(summary: GpuSummary) -> bool:
+    """Tell whether a true SM clock was sampled in turns, and estimated in between."""
+    measured = summary.sm_clock_measured_pct
+    return summary.sm_clock_source != "nvml" and measured is not None and measured < FULLY_PCT

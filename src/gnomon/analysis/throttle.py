@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 
 from gnomon.analysis.tracks import Track
@@ -22,41 +24,44 @@ DURATION_COLUMNS = {
 NOT_A_LOSS = frozenset({ThrottleReason.GPU_IDLE})
 
 
-def throttle_reasons(track: Track, from_ns: int, to_ns: int) -> tuple[str, ...]:
-    """Return the reasons that held the clock down, the longest first.
+class ThrottleTally:
+    """What a window's pieces say of throttling."""
 
-    Durations from the driver's counters count where it has them; for other reasons the share
-    of instant readings that show the bit.
-    """
-    shares: dict[ThrottleReason, float] = {}
-    window_ns = max(to_ns - from_ns, 1)
-    timed = set()
-    for column, reason in DURATION_COLUMNS.items():
-        spent_ns = track.share_sum(column, from_ns, to_ns)
-        if spent_ns is None:
-            continue
-        timed.add(reason)
-        if spent_ns / window_ns >= LEAST_SHARE_OF_TIME:
-            shares[reason] = spent_ns / window_ns
-    shares |= {
-        reason: share
-        for reason, share in _shares_of_readings(track, from_ns, to_ns).items()
-        if reason not in timed and share >= LEAST_SHARE_OF_READINGS
-    }
-    ordered = sorted(shares, key=lambda reason: -shares[reason])
-    return tuple(reason.value for reason in ordered if reason not in NOT_A_LOSS)
+    def __init__(self) -> None:
+        self._spent_ns: dict[str, float] = {}
+        self._readings = 0
+        self._bits: Counter[int] = Counter()
 
+    def add(self, track: Track, from_ns: int, to_ns: int) -> None:
+        """Take a piece [from_ns, to_ns] of the window into account."""
+        for column in DURATION_COLUMNS:
+            spent_ns = track.share_sum(column, from_ns, to_ns)
+            if spent_ns is not None:
+                self._spent_ns[column] = self._spent_ns.get(column, 0.0) + spent_ns
+        source = track.source_of("throttle_reasons")
+        if source is None:
+            return
+        values = source.columns["throttle_reasons"][source.intervals.inside(from_ns, to_ns)]
+        bits = values[~np.isnan(values)].astype(np.int64)
+        self._readings += len(bits)
+        for bit in THROTTLE_BITS:
+            self._bits[bit] += int(np.count_nonzero(bits & bit))
 
-def _shares_of_readings(track: Track, from_ns: int, to_ns: int) -> dict[ThrottleReason, float]:
-    source = track.source_of("throttle_reasons")
-    if source is None:
-        return {}
-    values = source.columns["throttle_reasons"][source.intervals.inside(from_ns, to_ns)]
-    bits = values[~np.isnan(values)].astype(np.int64)
-    if not len(bits):
-        return {}
-    return {
-        reason: float((bits & bit != 0).mean())
-        for bit, reason in THROTTLE_BITS.items()
-        if (bits & bit).any()
-    }
+    def reasons(self, window_ns: int) -> tuple[str, ...]:
+        """Return the reasons that held the clock down, the longest first.
+
+        Durations from the driver's counters count where it has them; for other reasons the share
+        of instant readings that show the bit.
+        """
+        timed = {DURATION_COLUMNS[column] for column in self._spent_ns}
+        shares = {
+            DURATION_COLUMNS[column]: spent_ns / max(window_ns, 1)
+            for column, spent_ns in self._spent_ns.items()
+            if spent_ns / max(window_ns, 1) >= LEAST_SHARE_OF_TIME
+        }
+        for bit, count in self._bits.items():
+            reason = THROTTLE_BITS[bit]
+            if reason not in timed and count and count / self._readings >= LEAST_SHARE_OF_READINGS:
+                shares[reason] = count / self._readings
+        ordered = sorted(shares, key=lambda reason: -shares[reason])
+        return tuple(reason.value for reason in ordered if reason not in NOT_A_LOSS)

@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
-from gnomon.analysis.collecting import collect
-from gnomon.analysis.intervals import Floats, Intervals, intervals, resample, window_mean
+from gnomon.analysis.collecting import Bools, Collected, Key, read_counters, take_apart
+from gnomon.analysis.intervals import Floats, Intervals, Ints, intervals, resample
 from gnomon.analysis.readings import SELDOM_READ, covered
 from gnomon.recording.base import Measurements
 
@@ -26,20 +25,39 @@ TRUE_CLOCK_SOURCES = ("gpm", "cupti", "clock64")
 # A base interval takes the true clock only if this share of it was covered by readings of it.
 TRUE_CLOCK_COVERAGE = 0.5
 
+# The true clock over the reported one depends on the work: so far away from a measurement the
+# work may have changed.
+RATIO_HOLDS_NS = 6_000_000_000
+
 Readings = tuple[Intervals, Floats]
 
 
 @dataclass(frozen=True, slots=True)
+class Clock:
+    """An SM clock on n intervals, shapes (n,); NaN where nobody knows it.
+
+    ``is_true``: measured by hardware counters. ``is_estimated``: what the driver reported,
+    corrected by what true and reported clock were to each other within some seconds.
+    """
+
+    mhz: Floats
+    is_true: Bools
+    is_estimated: Bools
+
+
+@dataclass(frozen=True, slots=True)
 class SourceColumns:
-    """What one source wrote of one GPU: n intervals, columns of shape (n,), NaN where null."""
+    """What one source wrote of one GPU: n intervals, columns of shape (n,), NaN where null.
+
+    A column without a single value is not there.
+    """
 
     intervals: Intervals
     columns: Mapping[str, Floats]
     clock_source: str | None
 
     def has(self, column: str) -> bool:
-        values = self.columns.get(column)
-        return values is not None and bool((~np.isnan(values)).any())
+        return column in self.columns
 
 
 @dataclass(frozen=True)
@@ -70,13 +88,6 @@ class Track:
                 return source
         return None
 
-    def mean(self, column: str, from_ns: int, to_ns: int) -> float | None:
-        """Return the time-weighted mean of a column inside the window, or None."""
-        readings = self.readings(column)
-        if readings is None:
-            return None
-        return window_mean(*readings, from_ns, to_ns)
-
     def last(self, column: str, to_ns: int) -> float | None:
         """Return the newest reading of a column up to ``to_ns``, or None.
 
@@ -98,6 +109,8 @@ class Track:
             return None
         intervals, values = readings
         where = intervals.inside(from_ns, to_ns)
+        if where.stop > where.start and not values[where].any():
+            return 0.0
         part = intervals.take(where)
         lengths_s = np.maximum(part.end_ns - part.start_ns, 1) / 1e9
         amounts = values[where] * part.weights(from_ns, to_ns) / lengths_s
@@ -132,26 +145,23 @@ class Track:
         return resample(source.intervals, source.columns[column], base.intervals)[0]
 
     @cached_property
-    def base_clock(self) -> tuple[Floats, np.ndarray[Any, np.dtype[np.bool_]]]:
-        """SM clock in MHz on the base intervals, and where it is the true one; shapes (n,)."""
+    def base_clock(self) -> Clock:
+        """The SM clock on the base intervals."""
         base = self.base
         if base is None:
-            return np.empty(0), np.empty(0, dtype=bool)
-        clock = np.full(len(base.intervals), np.nan)
-        is_true = np.zeros(len(base.intervals), dtype=bool)
+            return Clock(np.empty(0), np.empty(0, dtype=bool), np.empty(0, dtype=bool))
+        true, reported = (np.full(len(base.intervals), np.nan) for _ in range(2))
         for source in self._clock_sources(base):
-            if source is base:
-                values, coverage = base.columns["sm_clock_mhz"], np.ones(len(clock))
-            else:
+            values, coverage = base.columns.get("sm_clock_mhz"), np.ones(len(true))
+            if source is not base or values is None:
                 values, coverage = resample(
                     source.intervals, source.columns["sm_clock_mhz"], base.intervals
                 )
-            true_here = source.clock_source in TRUE_CLOCK_SOURCES
-            needed = TRUE_CLOCK_COVERAGE if true_here else 0.0
-            usable = np.isnan(clock) & ~np.isnan(values) & (coverage >= needed)
+            is_source_true = source.clock_source in TRUE_CLOCK_SOURCES
+            clock, needed = (true, TRUE_CLOCK_COVERAGE) if is_source_true else (reported, 0.0)
+            usable = np.isnan(clock) & (coverage >= needed)
             clock[usable] = values[usable]
-            is_true[usable] = true_here
-        return clock, is_true
+        return _clock(base.intervals, true, reported)
 
     @cached_property
     def true_clock_source(self) -> str | None:
@@ -165,7 +175,6 @@ class Track:
     def _clock_sources(self, base: SourceColumns) -> list[SourceColumns]:
         """Sources with an SM clock: true ones first, in their order, then the base's own."""
         with_clock = [s for s in self.sources.values() if s.has("sm_clock_mhz")]
-
         return sorted(with_clock, key=lambda s: (_clock_rank(s.clock_source), s is not base))
 
 
@@ -177,16 +186,45 @@ def load_tracks(
     gpu_uuid: str | None = None,
 ) -> list[Track]:
     """Read the counters of a time range into one track a GPU (or MIG instance), or of one GPU."""
+    return tracks_of(take_apart(read_counters(measurements, from_ns, to_ns), gpu_uuid))
+
+
+def tracks_of(collected: Mapping[Key, Collected]) -> list[Track]:
+    """Return one track a GPU or MIG instance, in the order of their uuids."""
     grouped: dict[tuple[str, str | None], dict[str, SourceColumns]] = {}
-    collected = collect(measurements, from_ns, to_ns, gpu_uuid)
     for (uuid, mig_uuid, source), rows in collected.items():
         grouped.setdefault((uuid, mig_uuid), {})[source] = SourceColumns(
-            intervals(rows.times("ts_ns"), rows.times("duration_ns")),
-            rows.columns(),
+            intervals(rows.ts_ns, rows.duration_ns),
+            rows.columns,
             min(rows.clock_sources, key=_clock_rank, default=None),
         )
     ordered = sorted(grouped.items(), key=lambda item: (item[0][0], item[0][1] or ""))
     return [Track(uuid, mig_uuid, sources) for (uuid, mig_uuid), sources in ordered]
+
+
+def _clock(intervals: Intervals, true: Floats, reported: Floats) -> Clock:
+    """Put the true clock where it was measured, and the best guess where it was not."""
+    is_true = ~np.isnan(true)
+    clock = np.where(is_true, true, reported)
+    is_estimated = np.zeros(len(clock), dtype=bool)
+    pairs = np.flatnonzero(is_true & (reported > 0))
+    others = np.flatnonzero(~is_true & ~np.isnan(reported))
+    if len(pairs) and len(others):
+        nearest = pairs[_nearest(intervals.end_ns[pairs], intervals.end_ns[others])]
+        distance_ns = np.abs(intervals.end_ns[nearest] - intervals.end_ns[others])
+        near = distance_ns <= RATIO_HOLDS_NS
+        others, nearest = others[near], nearest[near]
+        clock[others] = reported[others] * (true[nearest] / reported[nearest])
+        is_estimated[others] = True
+    return Clock(clock, is_true, is_estimated)
+
+
+def _nearest(ascending: Ints, wanted: Ints) -> Ints:
+    """Return for each wanted number the position of the nearest ascending one."""
+    after = np.clip(np.searchsorted(ascending, wanted), 0, len(ascending) - 1)
+    before = np.maximum(after - 1, 0)
+    is_before_nearer = np.abs(wanted - ascending[before]) < np.abs(ascending[after] - wanted)
+    return np.where(is_before_nearer, before, after)
 
 
 def _clock_rank(name: str | None) -> int:

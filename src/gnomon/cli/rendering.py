@@ -12,7 +12,12 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.text import Text
 
-from gnomon.analysis.summary_types import ComputeLedger, GpuSummary, MemoryLedger
+from gnomon.analysis.summary_types import (
+    ComputeLedger,
+    GpuSummary,
+    MemoryLedger,
+    is_partly_measured,
+)
 from gnomon.cli import ledger_bar
 from gnomon.cli.numbers import UNKNOWN, gib, pct, rate, scaled, span, whole
 from gnomon.recording.base import Meta, SkippedSegment
@@ -161,6 +166,8 @@ def _facts(summary: GpuSummary) -> list[Text]:
     source = f"from {summary.sm_clock_source}" if summary.sm_clock_source else ""
     if summary.at_most:
         source += ": reads high on tensor work"
+    elif is_partly_measured(summary):
+        source += f", sampled {summary.sm_clock_measured_pct:.0f} % of the time"
     power = f"{whole(summary.power_watts, 'W')} of {whole(summary.power_limit_watts, 'W')}"
     per_watt = summary.tflops_per_watt
     efficiency = [] if per_watt is None else [f"{per_watt:.2f} TFLOP/s per W"]

@@ -14,7 +14,7 @@ from gnomon.recording._arrow_stream import (
 )
 from gnomon.recording._conform import conform
 from gnomon.recording._open_segment import has_writer
-from gnomon.recording._times import cut, first_start_ns
+from gnomon.recording.times import cut, first_start_ns
 
 
 @dataclass(frozen=True, slots=True)

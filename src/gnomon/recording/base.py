@@ -68,12 +68,18 @@ class Measurements(Protocol):
         from_ns: int | None = None,
         to_ns: int | None = None,
         columns: Sequence[str] | None = None,
+        encoded: bool = False,
     ) -> Any:
         """Return a ``pyarrow.Table`` of rows with from_ns < ts_ns <= to_ns, ordered by ts_ns.
 
         The table has the columns asked for (all by default), null where a segment lacks one.
-        A table without rows comes back empty, never missing.
+        A table without rows comes back empty, never missing. ``encoded``: text comes as a code a
+        row and a dictionary, which saves a third of the time of a long range.
         """
+        ...
+
+    def cuts(self, table: str, from_ns: int, to_ns: int) -> Sequence[int]:
+        """Return the moments in a range, ascending, at which it is cheaply read in parts."""
         ...
 
     def skipped(self) -> Sequence[SkippedSegment]: ...

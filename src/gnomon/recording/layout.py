@@ -38,7 +38,8 @@ class Segment:
     def path(self, root: Path, suffix: str) -> Path:
         """Return the path of the segment's file with the given suffix."""
         name = f"{self.writer}-{self.sequence:06d}{suffix}"
-        return root / self.table / f"date={self.date}" / f"host={self.host_id}" / name
+        # Put together as text: readers do this for every segment at every reading.
+        return Path(f"{root}/{self.table}/date={self.date}/host={self.host_id}/{name}")
 
 
 def new_writer_id() -> str:
@@ -82,7 +83,7 @@ def segments(root: Path, table: str) -> dict[Segment, set[str]]:
             if match is None:
                 continue
             key = Segment(table, day, host_id, match["writer"], int(match["sequence"]))
-            found.setdefault(key, set()).add(Path(name).suffix)
+            found.setdefault(key, set()).add(f".{name.rpartition('.')[2]}")
     return found
 
 

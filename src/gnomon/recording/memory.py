@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from gnomon import tables
-from gnomon.recording._times import cut, first_start_ns, ordered
 from gnomon.recording.base import Meta, SkippedSegment
+from gnomon.recording.times import cut, first_start_ns, ordered
 
 TEN_MINUTES_NS = 600 * 1_000_000_000
 MAX_BYTES = 64 << 20
@@ -120,6 +120,7 @@ class MemoryRecording:
         from_ns: int | None = None,
         to_ns: int | None = None,
         columns: Sequence[str] | None = None,
+        encoded: bool = False,
     ) -> Any:
         """Return the rows of a table with from_ns < ts_ns <= to_ns; see ``Measurements.read``."""
         import pyarrow as pa  # noqa: PLC0415
@@ -136,9 +137,17 @@ class MemoryRecording:
             if (from_ns is None or piece.last_ns > from_ns)
             and (to_ns is None or piece.first_ns <= to_ns)
         ]
-        schema = pa.schema([full.field(name) for name in needed])
-        found = pa.Table.from_batches(batches, schema=schema)
-        return ordered(cut(found, from_ns, to_ns)).select(wanted)
+        found = pa.Table.from_batches(batches, schema=tables.pick(full, needed))
+        rows = ordered(cut(found, from_ns, to_ns)).select(wanted)
+        return (
+            rows.cast(tables.pick(tables.arrow_schema(table, encoded=True), wanted))
+            if encoded
+            else rows
+        )
+
+    def cuts(self, table: str, from_ns: int, to_ns: int) -> Sequence[int]:  # noqa: ARG002
+        """Return nothing: all of it is in memory already."""
+        return ()
 
     def skipped(self) -> Sequence[SkippedSegment]:
         return ()

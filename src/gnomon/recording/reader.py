@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -15,8 +16,8 @@ from gnomon.recording._arrow_stream import first_line
 from gnomon.recording._closed import ClosedSegment, dataset
 from gnomon.recording._sql import RelationError, SqlLimits, run_select
 from gnomon.recording._tail import Tail
-from gnomon.recording._times import ordered
 from gnomon.recording.base import Meta, SkippedSegment
+from gnomon.recording.times import ordered
 
 # A segment can vanish between listing and opening: it has become Parquet, or retention took it.
 ATTEMPTS = 5
@@ -86,11 +87,19 @@ class Recording:
         from_ns: int | None = None,
         to_ns: int | None = None,
         columns: Sequence[str] | None = None,
+        encoded: bool = False,
     ) -> Any:
         """Return the rows of a table with from_ns < ts_ns <= to_ns; see ``Measurements.read``."""
-        wanted = list(columns) if columns is not None else tables.arrow_schema(table).names
-        found = self._ask([table], lambda: self._rows(table, from_ns, to_ns, wanted))
+        schema = tables.arrow_schema(table, encoded=encoded)
+        wanted = list(columns) if columns is not None else schema.names
+        part = tables.pick(schema, dict.fromkeys(["ts_ns", *wanted]))
+        found = self._ask([table], lambda: self._rows(table, from_ns, to_ns, part))
         return ordered(found).select(wanted)
+
+    def cuts(self, table: str, from_ns: int, to_ns: int) -> Sequence[int]:
+        """Return where closed segments end; see ``Measurements.cuts``."""
+        closed, _ = self._ask([table], lambda: self._segments(table, from_ns, to_ns))
+        return sorted({one.last_ns for one in closed if from_ns < one.last_ns < to_ns})
 
     def sql(self, query: str, limits: SqlLimits | None = None) -> Any:
         """Run one SELECT over all tables and return a ``pyarrow.Table``.
@@ -104,13 +113,9 @@ class Recording:
 
         return self._ask(tables.TABLES, select)
 
-    def _rows(
-        self, table: str, from_ns: int | None, to_ns: int | None, columns: Sequence[str]
-    ) -> Any:
+    def _rows(self, table: str, from_ns: int | None, to_ns: int | None, schema: Any) -> Any:
         import pyarrow as pa  # noqa: PLC0415
 
-        full = tables.arrow_schema(table)
-        schema = pa.schema([full.field(name) for name in dict.fromkeys(["ts_ns", *columns])])
         closed, opened = self._segments(table, from_ns, to_ns)
         # Open ones first: they become Parquet at any moment.
         last = [self._tail_rows(tail, from_ns, to_ns, schema) for tail in opened]
@@ -196,10 +201,10 @@ class Recording:
         return tail
 
     def _forget(self, table: str, listed: set[Path]) -> None:
-        directory = self.path / table
+        directory = f"{self.path / table}{os.sep}"
         for known in (self._closed, self._tails, self._damaged):
-            for path in [path for path in known if directory in path.parents]:
-                if path not in listed:
+            for path in known.keys() - listed:
+                if str(path).startswith(directory):
                     del known[path]
 
     def _ask(self, names: Iterable[str], question: Callable[[], Answer]) -> Answer:

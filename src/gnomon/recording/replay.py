@@ -78,11 +78,17 @@ class Replay:
         from_ns: int | None = None,
         to_ns: int | None = None,
         columns: Sequence[str] | None = None,
+        encoded: bool = False,
     ) -> Any:
         """Return rows up to the present; see ``Measurements.read``."""
         now_ns = self.now_ns()
         until_ns = now_ns if to_ns is None else min(to_ns, now_ns)
-        return self._measurements.read(table, from_ns=from_ns, to_ns=until_ns, columns=columns)
+        return self._measurements.read(
+            table, from_ns=from_ns, to_ns=until_ns, columns=columns, encoded=encoded
+        )
+
+    def cuts(self, table: str, from_ns: int, to_ns: int) -> Sequence[int]:
+        return self._measurements.cuts(table, from_ns, to_ns)
 
     def skipped(self) -> Sequence[SkippedSegment]:
         return self._measurements.skipped()

@@ -20,8 +20,8 @@ from gnomon.enums import EventKind, Severity
 from gnomon.recording import _files, layout
 from gnomon.recording._closing import Closer
 from gnomon.recording._open_segment import OpenSegment
-from gnomon.recording._times import ordered
 from gnomon.recording.base import Meta
+from gnomon.recording.times import ordered
 
 HOUR_NS = 3_600_000_000_000
 # Rows of one message: keeps what a reader must hold at once small, also in imports of a day.

@@ -2,7 +2,8 @@
 
 A helper process, ``gnomon-pm``, samples every GPU and streams rows of 100 ms; this module starts
 it, reads its pipe and survives its death. Rows of ``gpu_counters`` with ``sm_clock_source``
-"cupti". Only one program at a time can sample a GPU's counters.
+"cupti". Only one program at a time can sample a GPU's counters, and a GPU whose counters are
+sampled runs a little slower: so it is done in turns, and the time between them is no loss.
 """
 
 from __future__ import annotations
@@ -55,7 +56,11 @@ class Machine:
 
 
 class PmSource:
-    """Publishes one row a GPU and 100 ms, from hardware samples of ``interval_us``."""
+    """Publishes one row a GPU and 100 ms, from hardware samples of ``interval_us``.
+
+    Sampling lasts ``on_s`` from each multiple of ``every_s`` in Unix time on; it never ends where
+    ``every_s`` is 0 or no longer than ``on_s``.
+    """
 
     name = "pm"
 
@@ -64,11 +69,15 @@ class PmSource:
         period_ns: int = DEFAULT_PERIOD_NS,
         interval_us: int = DEFAULT_INTERVAL_US,
         *,
+        on_s: float = 0.0,
+        every_s: float = 0.0,
         enabled: bool = True,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.period_ns = period_ns
         self._interval_us = interval_us
+        self._on_s = on_s
+        self._every_s = every_s if every_s > on_s else 0.0
         self._enabled = enabled
         self._environment = dict(os.environ if environment is None else environment)
         self._sets: tuple[MetricSet, ...] = metric_sets()
@@ -117,7 +126,7 @@ class PmSource:
         )
 
     def pause(self) -> None:
-        """Stop sampling and keep the sampler; what is missed until ``resume`` is no loss."""
+        """Let go of the GPUs' counters until ``resume``; what is missed until then is no loss."""
         if self._helper is not None:
             self._helper.pause()
 
@@ -132,11 +141,16 @@ class PmSource:
             self._helper = None
 
     def describe(self) -> Description:
-        """Return the chip and the sampled metrics of each GPU, and what is missing."""
+        """Return the chip, the sampled metrics and the turns of each GPU, and what is missing.
+
+        ``pm_every_s`` 0: rows cover all of the time, else ``pm_on_s`` of every ``pm_every_s``.
+        """
         gpus = {
             started.uuid: {
                 "pm_chip": started.chip,
                 "pm_interval_us": started.interval_us,
+                "pm_on_s": self._on_s,
+                "pm_every_s": self._every_s,
                 "pm_metrics": [metric.name for metric in self._sets[started.plan].metrics],
             }
             for started in self._started.values()
@@ -177,7 +191,10 @@ class PmSource:
         return [started.uuid for started in self._started.values()]
 
     def wait_for_gpus(self, timeout_s: float = START_TIMEOUT_S) -> None:
-        """Return once every GPU is sampled or refused. Raises SourceError as ``read`` does."""
+        """Return once every GPU is sampled or refused. Raises SourceError as ``read`` does.
+
+        That is known soon, also between turns: the helper tries each GPU when it starts.
+        """
         assert self._helper is not None
         assert self._machine is not None
         deadline_s = time.monotonic() + timeout_s
@@ -198,6 +215,10 @@ class PmSource:
             str(self._interval_us),
             "--decode-ms",
             str(max(1, min(self.period_ns // 10**6, self._interval_us * SAMPLES_A_DECODE // 1000))),
+            "--on-ms",
+            str(round(self._on_s * 1000)),
+            "--every-ms",
+            str(round(self._every_s * 1000)),
         ]
 
     def _helper_environment(self) -> dict[str, str]:
@@ -332,4 +353,4 @@ def _loss(loss: Loss) -> dict[str, object]:
 
 def create(settings: Settings) -> PmSource:
     """Make the source; nothing is started."""
-    return PmSource(enabled=settings.pm_enabled)
+    return PmSource(on_s=settings.pm_on_s, every_s=settings.pm_every_s, enabled=settings.pm_enabled)

@@ -8,6 +8,7 @@
 #include <cupti_profiler_target.h>
 #include <cupti_target.h>
 
+#include <chrono>
 #include <csignal>
 #include <cstring>
 #include <fstream>
@@ -26,6 +27,9 @@ struct CUpti_Profiler_Host_Object {
 struct CUpti_PmSampling_Object {
     size_t gpu = 0;
     bool started = false;
+    unsigned long long interval_ns = 0;
+    unsigned long long sampled_until_ns = 0;  // of a live script
+    bool is_first = true;
 };
 
 namespace {
@@ -36,15 +40,45 @@ struct Image {
     size_t samples[1];
 };
 
+// The first sample after a start begins that long before it, as on an H200.
+constexpr unsigned long long kFirstTooLongNs = 700'000'000;
+
 size_t next_decode = 0, next_sample = 0;
+
+unsigned long long now_ns() {
+    const auto now = std::chrono::system_clock::now().time_since_epoch();
+    return static_cast<unsigned long long>(std::chrono::nanoseconds(now).count());
+}
+
+bool add(Image* image, size_t sample) {
+    if (image->filled == image->capacity) return false;  // it is lost, as with the real library
+    image->samples[image->filled++] = sample;
+    return true;
+}
+
+// Everything sampled so far; false where some of it did not fit.
+bool add_live(CUpti_PmSampling_Object& sampling, Image* image) {
+    bool fitted = true;
+    for (const auto now = now_ns(); sampling.sampled_until_ns + sampling.interval_ns <= now;) {
+        const auto begin_ns = sampling.sampled_until_ns - (sampling.is_first ? kFirstTooLongNs : 0);
+        sampling.sampled_until_ns += sampling.interval_ns;
+        sampling.is_first = false;
+        script().samples.push_back({begin_ns, sampling.sampled_until_ns, script().live});
+        fitted = add(image, script().samples.size() - 1) && fitted;
+    }
+    return fitted;
+}
 
 CUptiResult begin(const char* function) {
     if (const char* path = std::getenv("GNOMON_CUPTI_LOG"))
         std::ofstream(path, std::ios::app) << function << std::endl;
     const auto told = script().results.find(function);
-    if (told == script().results.end() || told->second.second == 0) return CUPTI_SUCCESS;
-    if (told->second.second > 0) --told->second.second;
-    return static_cast<CUptiResult>(told->second.first);
+    if (told == script().results.end()) return CUPTI_SUCCESS;
+    Result& result = told->second;
+    if (result.after > 0) return --result.after, CUPTI_SUCCESS;
+    if (result.times == 0) return CUPTI_SUCCESS;
+    if (result.times > 0) --result.times;
+    return static_cast<CUptiResult>(result.code);
 }
 
 #define BEGIN(Type)                                                       \
@@ -147,7 +181,8 @@ CUptiResult CUPTIAPI cuptiProfilerHostGetNumOfPasses(CUpti_Profiler_Host_GetNumO
 
 CUptiResult CUPTIAPI cuptiPmSamplingEnable(CUpti_PmSampling_Enable_Params* p) {
     BEGIN(CUpti_PmSampling_Enable_Params)
-    p->pPmSamplingObject = new CUpti_PmSampling_Object{p->deviceIndex, false};
+    p->pPmSamplingObject = new CUpti_PmSampling_Object;
+    p->pPmSamplingObject->gpu = p->deviceIndex;
     return CUPTI_SUCCESS;
 }
 
@@ -161,12 +196,15 @@ CUptiResult CUPTIAPI cuptiPmSamplingSetConfig(CUpti_PmSampling_SetConfig_Params*
     BEGIN(CUpti_PmSampling_SetConfig_Params)
     size_t passes = 0;
     std::memcpy(&passes, p->pConfig, sizeof passes);
+    p->pPmSamplingObject->interval_ns = p->samplingInterval;
     return passes == 1 ? CUPTI_SUCCESS : CUPTI_ERROR_NOT_SUPPORTED;
 }
 
 CUptiResult CUPTIAPI cuptiPmSamplingStart(CUpti_PmSampling_Start_Params* p) {
     BEGIN(CUpti_PmSampling_Start_Params)
     p->pPmSamplingObject->started = true;
+    p->pPmSamplingObject->sampled_until_ns = now_ns();
+    p->pPmSamplingObject->is_first = true;
     return CUPTI_SUCCESS;
 }
 
@@ -196,16 +234,19 @@ CUptiResult CUPTIAPI cuptiPmSamplingDecodeData(CUpti_PmSampling_DecodeData_Param
     BEGIN(CUpti_PmSampling_DecodeData_Params)
     auto* image = reinterpret_cast<Image*>(p->pCounterDataImage);
     p->decodeStopReason = CUPTI_PM_SAMPLING_DECODE_STOP_REASON_END_OF_RECORDS;
-    // Only the first GPU has samples: what is told apart is told by its GPU number.
+    if (!script().live.empty()) {
+        if (!add_live(*p->pPmSamplingObject, image))
+            p->decodeStopReason = CUPTI_PM_SAMPLING_DECODE_STOP_REASON_COUNTER_DATA_FULL;
+        return CUPTI_SUCCESS;
+    }
+    // Only the first GPU has scripted samples: what is told apart is told by its GPU number.
     if (p->pPmSamplingObject->gpu != 0 || next_decode >= script().decodes.size()) return CUPTI_SUCCESS;
     const Decode decode = script().decodes[next_decode++];
     if (decode.kind == "crash") std::raise(SIGSEGV);
     if (decode.kind == "fail") return static_cast<CUptiResult>(decode.number);
     for (long i = 0; i < decode.number && next_sample < script().samples.size(); ++i, ++next_sample) {
-        if (image->filled == image->capacity)  // the rest is lost, as with the real library
+        if (!add(image, next_sample))
             p->decodeStopReason = CUPTI_PM_SAMPLING_DECODE_STOP_REASON_COUNTER_DATA_FULL;
-        else
-            image->samples[image->filled++] = next_sample;
     }
     return CUPTI_SUCCESS;
 }

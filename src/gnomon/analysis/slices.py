@@ -1,0 +1,86 @@
+"""A long range, a slice at a time: what is summed over a month needs no month in memory.
+
+Slices end where the recording's files do, so that each file is read once. A slice carries some
+rows of its neighbours: readings straddle its edges, and some are read every few seconds only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise, zip_longest
+from typing import Any, TypeVar
+
+from gnomon.analysis.collecting import Collected, Key, join, read_counters, since, take_apart
+from gnomon.recording.base import Measurements
+
+T = TypeVar("T")
+
+# Power limits are read every 5 s; the true clock is sampled as seldom, and holds for what is
+# before it as for what comes after (``tracks.RATIO_HOLDS_NS``).
+LOOK_BACK_NS = 8_000_000_000
+LOOK_AHEAD_NS = 8_000_000_000
+# Files may be many and small, where several writers share a recording.
+LEAST_NS = 45 * 60 * 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """The counters that decide what happened in [from_ns, to_ns], with the rows around it."""
+
+    from_ns: int
+    to_ns: int
+    counters: Mapping[Key, Collected]
+
+
+def slices(measurements: Measurements, from_ns: int, to_ns: int) -> Iterator[Slice]:
+    """Yield slices that cover [from_ns, to_ns] without gap or overlap, in the order of time."""
+    cuts = _cuts(measurements, "gpu_counters", from_ns, to_ns)
+    edges = [from_ns - LOOK_BACK_NS, *cuts, to_ns + LOOK_AHEAD_NS]
+    begin_ns = from_ns
+    before: Mapping[Key, Collected] = {}
+    for read_ns, rows in _read_ahead(partial(read_counters, measurements), edges):
+        counters = join(before, take_apart(rows))
+        end_ns = min(read_ns - LOOK_AHEAD_NS, to_ns)
+        yield Slice(begin_ns, end_ns, counters)
+        begin_ns, before = end_ns, since(counters, end_ns - LOOK_BACK_NS)
+
+
+def parts(
+    measurements: Measurements, table: str, columns: Sequence[str], from_ns: int, to_ns: int
+) -> Iterator[Any]:
+    """Yield the rows of a range as Arrow tables, text encoded, in the order of time."""
+
+    def read(begin_ns: int, end_ns: int) -> Any:
+        return measurements.read(
+            table, from_ns=begin_ns, to_ns=end_ns, columns=columns, encoded=True
+        )
+
+    edges = [from_ns, *_cuts(measurements, table, from_ns, to_ns), to_ns]
+    yield from (rows for _, rows in _read_ahead(read, edges) if rows.num_rows)
+
+
+def _cuts(measurements: Measurements, table: str, from_ns: int, to_ns: int) -> list[int]:
+    """Return where to cut: ends of files, not too close to each other nor to the range's ends."""
+    chosen = [from_ns]
+    for cut_ns in measurements.cuts(table, from_ns, to_ns):
+        if cut_ns - chosen[-1] >= LEAST_NS and to_ns - cut_ns >= LEAST_NS:
+            chosen.append(cut_ns)
+    return chosen[1:]
+
+
+def _read_ahead(read: Callable[[int, int], T], edges: Sequence[int]) -> Iterator[tuple[int, T]]:
+    """Yield what lies between the edges, each with its end, the next one already being read."""
+    spans = list(pairwise(edges))
+    if len(spans) == 1:
+        yield spans[0][1], read(*spans[0])
+        return
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(read, *spans[0])
+        for (_, end_ns), following in zip_longest(spans, spans[1:]):
+            rows = coming.result()
+            if following is not None:
+                coming = pool.submit(read, *following)
+            yield end_ns, rows
