@@ -150,7 +150,7 @@ class Settings:
         1.0, _turn, _TURN, "how long a turn of PM sampling lasts; it slows the GPU down meanwhile"
     )
     pm_every_s: float = _setting(
-        5.0,
+        10.0,
         _turn_or_zero,
         f"0, or {_TURN}",
         "from one turn of PM sampling to the next; 0, or no more than pm_on_s: all the time",

@@ -55,7 +55,7 @@ def numbers(summary):
 def cut_at(monkeypatch, *seconds):
     """Let measurements say that they are cheaply cut at these times, and believe them."""
     edges = [s.BEGIN_NS + second * s.SECOND_NS for second in seconds]
-    monkeypatch.setattr(slicing, "LEAST_NS", 10 * s.SECOND_NS)
+    monkeypatch.setattr(slicing, "LEAST_NS", 14 * s.SECOND_NS)
     monkeypatch.setattr(MemoryRecording, "cuts", lambda *_: edges)
 
 
@@ -93,7 +93,7 @@ def test_slices_cover_the_range_once_and_are_not_too_short(monkeypatch):
 
 def test_parts_hold_every_row_once(monkeypatch):
     measurements = filled([50.0] * MINUTE)
-    cut_at(monkeypatch, 10, 30)
+    cut_at(monkeypatch, 15, 35)
     span = (s.BEGIN_NS, s.BEGIN_NS + (MINUTE + 1) * s.SECOND_NS)
 
     found = list(parts(measurements, "gpu_counters", ["ts_ns"], *span))
@@ -105,7 +105,7 @@ def test_parts_hold_every_row_once(monkeypatch):
 
 def test_a_reading_that_fails_is_not_swallowed(monkeypatch):
     measurements = filled([50.0] * MINUTE)
-    cut_at(monkeypatch, 10, 30)
+    cut_at(monkeypatch, 15, 35)
 
     def fail(*_, **__):
         raise OSError("the disk is gone")

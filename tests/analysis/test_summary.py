@@ -57,7 +57,7 @@ def test_between_two_samples_of_the_true_clock_nvmls_is_corrected_by_their_ratio
     assert summary.compute_sol_pct == pytest.approx(93.0 * mean_mhz / 1829.94, rel=1e-4)
 
 
-@pytest.mark.parametrize(("seconds", "source"), [(20, "nvml"), (10, "cupti")])
+@pytest.mark.parametrize(("seconds", "source"), [(30, "nvml"), (12, "cupti")])
 def test_a_sample_of_the_true_clock_says_nothing_of_work_long_before_or_after(seconds, source):
     gpm = s.rows("gpm", s.GEMM, count=seconds, length_ns=s.SECOND_NS)
     pm = s.rows("pm", PM_SECOND, count=1, length_ns=s.SECOND_NS)

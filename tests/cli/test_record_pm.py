@@ -31,7 +31,7 @@ def settings_of(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(
     ("options", "enabled", "every_s"),
-    [([], False, 5.0), (["--pm"], True, 5.0), (["--pm-always"], True, 0.0)],
+    [([], False, 10.0), (["--pm"], True, 10.0), (["--pm-always"], True, 0.0)],
 )
 def test_pm_is_sampled_in_turns_unless_told_otherwise(settings_of, options, enabled, every_s):
     settings, _ = settings_of(*options)

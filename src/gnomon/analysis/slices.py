@@ -18,10 +18,10 @@ from gnomon.recording.base import Measurements
 
 T = TypeVar("T")
 
-# Power limits are read every 5 s; the true clock is sampled as seldom, and holds for what is
-# before it as for what comes after (``tracks.RATIO_HOLDS_NS``).
-LOOK_BACK_NS = 8_000_000_000
-LOOK_AHEAD_NS = 8_000_000_000
+# Power limits are read every 5 s. A sample of the true clock says something of the seconds before
+# it and after it (``tracks.RATIO_HOLDS_NS``).
+LOOK_BACK_NS = 12_000_000_000
+LOOK_AHEAD_NS = 12_000_000_000
 # Files may be many and small, where several writers share a recording.
 LEAST_NS = 45 * 60 * 1_000_000_000
 

@@ -27,7 +27,7 @@ TRUE_CLOCK_COVERAGE = 0.5
 
 # The true clock over the reported one depends on the work: so far away from a measurement the
 # work may have changed.
-RATIO_HOLDS_NS = 6_000_000_000
+RATIO_HOLDS_NS = 10_000_000_000
 
 Readings = tuple[Intervals, Floats]
 
