@@ -21,6 +21,10 @@ class RecordingError(GnomonError):
     """A recording could not be written or read."""
 
 
+class ModelError(GnomonError):
+    """A model's description, or what is asked of it, makes no sense; names the field."""
+
+
 class CommandError(GnomonError):
     """A command line could not be carried out; carries the exit status."""
 
