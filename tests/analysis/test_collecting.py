@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gnomon import tables
-from gnomon.analysis.collecting import join, read_counters, since, take_apart
+from gnomon.analysis.collecting import read_counters, since, take_apart
 from gnomon.recording.memory import MemoryRecording
 
 SECOND_NS = 1_000_000_000
@@ -84,12 +84,14 @@ def test_what_was_read_in_two_parts_joins_to_what_was_read_in_one(rows, size, cu
     rows = stamped(rows)
     measurements = recorded(rows, size)
     cut_ns = BEGIN_NS + cut * SECOND_NS
-    before, after = (
-        take_apart(read_counters(measurements, *span)) for span in ((None, cut_ns), (cut_ns, None))
+    first, second = (
+        read_counters(measurements, *span) for span in ((None, cut_ns), (cut_ns, None))
     )
 
-    assert_same(join(before, after), rows)
-    assert_same(since(join(before, after), cut_ns), [row for row in rows if row["ts_ns"] > cut_ns])
+    joined = take_apart(second, before=take_apart(first))
+
+    assert_same(joined, rows)
+    assert_same(since(joined, cut_ns), [row for row in rows if row["ts_ns"] > cut_ns])
 
 
 @pytest.mark.parametrize("to_ns", [None, BEGIN_NS, BEGIN_NS - SECOND_NS])

@@ -7,6 +7,7 @@ GPUs is 45 million numbers.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -71,6 +72,9 @@ class Collected:
     clock_sources: frozenset[str]
 
 
+NOTHING = Collected(np.empty(0, np.int64), np.empty(0, np.int64), {}, frozenset())
+
+
 def read_counters(measurements: Measurements, from_ns: int | None, to_ns: int | None) -> Any:
     """Return the rows of ``gpu_counters`` of a range, with what the analysis needs of them."""
     columns = [*KEYS, *COLUMNS]
@@ -79,10 +83,16 @@ def read_counters(measurements: Measurements, from_ns: int | None, to_ns: int | 
     )
 
 
-def take_apart(table: Any, gpu_uuid: str | None = None) -> dict[Key, Collected]:
-    """Hand the rows of a table to their GPU, MIG instance and source; of all GPUs or of one."""
+def take_apart(
+    table: Any, gpu_uuid: str | None = None, before: Mapping[Key, Collected] | None = None
+) -> dict[Key, Collected]:
+    """Hand the rows of a table to their GPU, MIG instance and source; of all GPUs or of one.
+
+    Rows of ``before`` come first.
+    """
+    before = before or {}
     if table.num_rows == 0:
-        return {}
+        return dict(before)
     codes, names = zip(
         *(encode(table, n) for n in ("gpu_uuid", "mig_uuid", "source", "sm_clock_source")),
         strict=True,
@@ -92,44 +102,30 @@ def take_apart(table: Any, gpu_uuid: str | None = None) -> dict[Key, Collected]:
         uuid, mig_uuid, source = (names[at][codes[at][rows[0]]] for at in range(3))
         if uuid is not None and source is not None and gpu_uuid in (None, uuid):
             places[uuid, mig_uuid, source] = _slice(rows)
+    first = {key: before.get(key, NOTHING) for key in places}
     columns: dict[Key, dict[str, Floats]] = {key: {} for key in places}
     for name in COLUMNS:
-        if table.column(name).null_count == table.num_rows:
+        is_empty = table.column(name).null_count == table.num_rows
+        if is_empty and not any(name in one.columns for one in first.values()):
             continue
         values, is_known = known_values(table.column(name))
         for key, where in places.items():
             known = is_known[where]
             if known.all():
-                columns[key][name] = values[where].astype(np.float64)
-            elif known.any():
-                columns[key][name] = np.where(known, values[where], np.nan)
+                columns[key][name] = _append(first[key], name, values[where])
+            elif known.any() or name in first[key].columns:
+                known_here = np.where(known, values[where], np.nan)
+                columns[key][name] = _append(first[key], name, known_here)
     ts_ns, duration_ns = (filled(table.column(name)) for name in KEYS[:2])
-    return {
+    return dict(before) | {
         key: Collected(
-            ts_ns[where],
-            duration_ns[where],
+            np.concatenate([first[key].ts_ns, ts_ns[where]]),
+            np.concatenate([first[key].duration_ns, duration_ns[where]]),
             columns[key],
-            frozenset(_names(codes[3][where], names[3])),
+            first[key].clock_sources | set(_names(codes[3][where], names[3])),
         )
         for key, where in places.items()
     }
-
-
-def join(before: Mapping[Key, Collected], after: Mapping[Key, Collected]) -> dict[Key, Collected]:
-    """Return the rows of both, ``before`` first."""
-    joined = dict(before) | dict(after)
-    for key in before.keys() & after.keys():
-        first, second = before[key], after[key]
-        joined[key] = Collected(
-            np.concatenate([first.ts_ns, second.ts_ns]),
-            np.concatenate([first.duration_ns, second.duration_ns]),
-            {
-                name: np.concatenate([_column(first, name), _column(second, name)])
-                for name in {**first.columns, **second.columns}
-            },
-            first.clock_sources | second.clock_sources,
-        )
-    return joined
 
 
 def since(collected: Mapping[Key, Collected], ts_ns: int) -> dict[Key, Collected]:
@@ -145,8 +141,11 @@ def since(collected: Mapping[Key, Collected], ts_ns: int) -> dict[Key, Collected
     return kept
 
 
-def _column(one: Collected, name: str) -> Floats:
-    return one.columns[name] if name in one.columns else np.full(len(one.ts_ns), np.nan)
+def _append(first: Collected, name: str, values: npt.NDArray[Any]) -> Floats:
+    before = first.columns.get(name)
+    if before is None:
+        before = np.full(len(first.ts_ns), np.nan)
+    return np.concatenate([before, values], dtype=np.float64)
 
 
 def groups(codes: Sequence[Ints], sizes: Sequence[int]) -> list[Ints]:
@@ -155,7 +154,8 @@ def groups(codes: Sequence[Ints], sizes: Sequence[int]) -> list[Ints]:
     ``sizes``: how many values each code has.
     """
     combined = np.ravel_multi_index(tuple(codes), sizes)
-    order = np.argsort(combined, kind="stable")
+    # Numbers of 16 bits are sorted by counting, at four times the speed.
+    order = np.argsort(combined.astype(np.min_scalar_type(math.prod(sizes))), kind="stable")
     edges = [0, *(np.flatnonzero(np.diff(combined[order])) + 1).tolist(), len(order)]
     return [order[begin:end] for begin, end in pairwise(edges)]
 

@@ -13,7 +13,7 @@ from functools import partial
 from itertools import pairwise, zip_longest
 from typing import Any, TypeVar
 
-from gnomon.analysis.collecting import Collected, Key, join, read_counters, since, take_apart
+from gnomon.analysis.collecting import Collected, Key, read_counters, since, take_apart
 from gnomon.recording.base import Measurements
 
 T = TypeVar("T")
@@ -42,7 +42,7 @@ def slices(measurements: Measurements, from_ns: int, to_ns: int) -> Iterator[Sli
     begin_ns = from_ns
     before: Mapping[Key, Collected] = {}
     for read_ns, rows in _read_ahead(partial(read_counters, measurements), edges):
-        counters = join(before, take_apart(rows))
+        counters = take_apart(rows, before=before)
         end_ns = min(read_ns - LOOK_AHEAD_NS, to_ns)
         yield Slice(begin_ns, end_ns, counters)
         begin_ns, before = end_ns, since(counters, end_ns - LOOK_BACK_NS)

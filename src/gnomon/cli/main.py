@@ -9,13 +9,16 @@ import pkgutil
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
-from importlib import metadata
+from typing import TYPE_CHECKING
 
 import click
 
 from gnomon import __version__
 from gnomon._errors import CommandError, GnomonError, SourceError
 from gnomon.cli import commands, footprint
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 ENTRY_POINT_GROUP = "gnomon.commands"
 # What a shell reports for a program that ended by SIGINT: 128 + the signal's number.
@@ -59,11 +62,13 @@ def _modules() -> Mapping[str, str]:
     }
 
 
-def _entry_points() -> Mapping[str, metadata.EntryPoint]:
+def _entry_points() -> Mapping[str, EntryPoint]:
+    from importlib import metadata  # noqa: PLC0415  30 ms that none of our own commands needs
+
     return {point.name: point for point in metadata.entry_points(group=ENTRY_POINT_GROUP)}
 
 
-def _load(point: metadata.EntryPoint) -> object:
+def _load(point: EntryPoint) -> object:
     try:
         return point.load()
     except Exception as error:
