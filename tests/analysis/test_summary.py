@@ -57,6 +57,29 @@ def test_between_two_samples_of_the_true_clock_nvmls_is_corrected_by_their_ratio
     assert summary.compute_sol_pct == pytest.approx(93.0 * mean_mhz / 1829.94, rel=1e-4)
 
 
+def test_a_sample_of_the_true_clock_speaks_for_work_of_its_own_kind_only():
+    idle = s.IDLE | {"sm_clock_mhz": 500.0}
+    gpm = s.rows("gpm", idle, count=5, length_ns=s.SECOND_NS)
+    gpm += s.rows("gpm", s.GEMM, first=5, count=5, length_ns=s.SECOND_NS)
+    slow = PM_SECOND | {"sm_clock_mhz": 250.0}
+    pm = s.rows("pm", slow, first=4, count=1, length_ns=s.SECOND_NS)
+
+    summary = only(s.memory(gpm + pm))
+
+    assert (summary.sm_clock_source, summary.at_most) == ("nvml", True)
+    assert summary.sm_clock_mhz == pytest.approx(1489.0)
+
+
+def test_time_without_work_needs_no_true_clock():
+    gpm = s.rows("gpm", s.IDLE, count=5, length_ns=s.SECOND_NS)
+    gpm += s.rows("gpm", s.GEMM, first=5, count=5, length_ns=s.SECOND_NS)
+    pm = s.rows("pm", PM_SECOND, first=5, count=1, length_ns=s.SECOND_NS)
+
+    summary = only(s.memory(gpm + pm))
+
+    assert (summary.sm_clock_source, summary.at_most) == ("cupti", False)
+
+
 @pytest.mark.parametrize(("seconds", "source"), [(30, "nvml"), (12, "cupti")])
 def test_a_sample_of_the_true_clock_says_nothing_of_work_long_before_or_after(seconds, source):
     gpm = s.rows("gpm", s.GEMM, count=seconds, length_ns=s.SECOND_NS)

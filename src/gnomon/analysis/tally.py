@@ -123,7 +123,6 @@ class ComputeTally:
 
     weight: float = 0.0
     true_weight: float = 0.0
-    estimated_weight: float = 0.0
     _engine: float = 0.0
     _copying: float = 0.0
     _sm_empty: float = 0.0
@@ -134,6 +133,7 @@ class ComputeTally:
     _active_clock: float = 0.0
     _pipes: defaultdict[Pipe, float] = field(default_factory=lambda: defaultdict(float))
     _products: dict[Pipe, float] = field(default_factory=dict)
+    _known_products: defaultdict[Pipe, float] = field(default_factory=lambda: defaultdict(float))
 
     def add(self, rows: SolRows, where: slice, weights: Floats) -> None:
         """Take n base intervals into account; ``weights`` in seconds, shape (n,)."""
@@ -151,8 +151,9 @@ class ComputeTally:
         in_gaps = engine >= THRESHOLDS["idle_engine_pct"].value
         active = weights * sm_active
         self.weight += float(weights.sum())
-        self.true_weight += float(weights[rows.clock_is_true[where][picked]].sum())
-        self.estimated_weight += float(weights[rows.clock_is_estimated[where][picked]].sum())
+        is_true = rows.clock_is_true[where][picked]
+        is_known = is_true | rows.clock_is_estimated[where][picked]
+        self.true_weight += float(weights[is_true].sum())
         self._engine += float(engine @ weights)
         self._copying += float(column(rows.copying) @ weights)
         self._sm_empty += float(np.clip(engine - sm_active, 0.0, None) @ weights)
@@ -164,8 +165,9 @@ class ComputeTally:
         for pipe, values in rows.pipes.items():
             self._pipes[pipe] += float(column(values) @ weights)
         for pipe, values in rows.products.items():
-            product = float(column(values) @ weights)
-            self._products[pipe] = self._products.get(pipe, 0.0) + product
+            products = column(values) * weights
+            self._products[pipe] = self._products.get(pipe, 0.0) + float(products.sum())
+            self._known_products[pipe] += float(products[is_known].sum())
 
     def means(self) -> ComputeMeans:
         """Return the time-weighted means, of the pipe that came closest to its peak."""
@@ -199,8 +201,10 @@ class ComputeTally:
 
     @property
     def known_share(self) -> float:
-        """As ``true_share``, with the time between two measurements near each other."""
-        return (self.true_weight + self.estimated_weight) / self.weight
+        """Share of the winning pipe's work (0 to 1) at a clock that was measured, or estimated."""
+        pipe = self.means().pipe
+        work = self._products[pipe]
+        return self._known_products[pipe] / work if work > 0 else self.true_share
 
     @property
     def idle_in_gaps(self) -> float | None:
