@@ -75,11 +75,11 @@ def test_a_column_that_does_not_exist_is_refused_by_name():
         TABLES["host_samples"]["nope"]
 
 
-def test_joining_no_batches_gives_an_empty_table_with_all_columns():
-    joined = tables.concat("events", [])
+def test_a_batch_of_no_rows_has_all_columns():
+    empty = tables.batch("events", [])
 
-    assert joined.num_rows == 0
-    assert tuple(joined.schema.names) == TABLES["events"].column_names
+    assert empty.num_rows == 0
+    assert tuple(empty.schema.names) == TABLES["events"].column_names
 
 
 KINDS = {
@@ -96,7 +96,7 @@ def test_rows_come_back_from_a_batch_as_they_went_in(data):
     values = {c.name: st.one_of(st.none(), KINDS[c.type]) for c in TABLES[name].columns}
     rows = data.draw(st.lists(st.fixed_dictionaries({}, optional=values), max_size=4))
 
-    batch = tables.concat(name, [tables.batch(name, rows)])
+    batch = tables.batch(name, rows)
 
     assert batch.to_pylist() == [
         {column: row.get(column) for column in TABLES[name].column_names} for row in rows

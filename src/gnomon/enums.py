@@ -98,6 +98,7 @@ class EventKind(StrEnum):
     SOURCE_RECOVERED = "source_recovered"
     OBSERVER_EFFECT = "observer_effect"
     DISK_FULL = "disk_full"
+    NOT_RECORDED = "not_recorded"
 
 
 class PhaseEdge(StrEnum):

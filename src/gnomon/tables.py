@@ -544,10 +544,3 @@ def _nulls(arrow_type: Any, length: int) -> Any:
     import pyarrow as pa  # noqa: PLC0415
 
     return pa.nulls(length, arrow_type)
-
-
-def concat(table: str, batches: Iterable[Any]) -> Any:
-    """Join batches of one table into a ``pyarrow.Table``, empty where there are none."""
-    import pyarrow as pa  # noqa: PLC0415
-
-    return pa.Table.from_batches(list(batches), schema=arrow_schema(table))

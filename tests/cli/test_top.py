@@ -69,11 +69,12 @@ def test_without_a_gpu_the_reason_is_told(gnomon_process):
     assert "Traceback" not in done.stderr
 
 
-def test_without_a_gpu_json_is_an_empty_list(gnomon_process):
+def test_without_a_gpu_json_is_an_empty_list_and_stderr_says_why(gnomon_process):
     done = gnomon_process("top", "--json")
 
-    assert done.returncode == 0
+    assert done.returncode == 1
     assert json.loads(done.stdout) == {"schema": 1, "gpus": []}
+    assert "no GPU" in done.stderr
 
 
 def test_a_recording(gnomon, h200_recording):

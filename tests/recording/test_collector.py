@@ -185,7 +185,7 @@ def test_whatever_a_sink_raises_the_others_go_on():
     run_until(collector, lambda: len(sink.rows.get("phases", [])) > 3)
 
     assert sink.metas
-    assert [text.endswith("please report this error") for text in sink.messages("disk_full")] == [
+    assert [text.endswith("please report this error") for text in sink.messages("not_recorded")] == [
         True
     ]
 
@@ -271,7 +271,7 @@ def test_a_sink_that_cannot_write_does_not_stop_the_others():
     run_until(Collector([source], [FullSink(), healthy], FAST), lambda: source.reads >= 5)
 
     assert len(healthy.rows["phases"]) == source.reads
-    assert healthy.messages("disk_full") == ["no space left on device"]
+    assert healthy.messages("not_recorded") == ["no space left on device"]
 
 
 def test_the_books_say_what_each_source_did():

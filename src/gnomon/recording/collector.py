@@ -198,7 +198,7 @@ class Collector:
         if index in self._broken_sinks:
             return
         self._broken_sinks.add(index)
-        event = _event(EventKind.DISK_FULL, reason, Severity.CRITICAL)
+        event = _event(EventKind.NOT_RECORDED, reason, Severity.CRITICAL)
         for other, sink in enumerate(self._sinks):
             if other not in self._broken_sinks:
                 with self._guarded(other):

@@ -67,6 +67,8 @@ def _print(feed: Feed, window_ns: int, *, as_json: bool, forever: bool) -> None:
             click.echo(json.dumps(rendering.json_document(summaries), allow_nan=False))
         elif as_json:
             base.print_json(rendering.json_document(summaries))
+            if not summaries:
+                raise CommandError("\n".join([NO_GPU, *feed.missing()]))
         elif summaries:
             rendering.print_summaries(summaries, feed.measurements.meta(), rendering.console())
         else:
