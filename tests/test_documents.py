@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import gnomon
+from gnomon.analysis.budget_types import Budget
 from gnomon.analysis.summary_types import ComputeLedger, GpuSummary, MemoryLedger
 from gnomon.cli.commands import SHORT_HELP
 from gnomon.enums import BoundBy, ClockSource, Pipe
@@ -106,7 +107,7 @@ def test_json_page_has_every_field_and_no_other():
     first_cells = re.findall(r"^\| (`.+?) \|", page, re.MULTILINE)
     described = {name for cell in first_cells for name in re.findall(r"`(\w+)`", cell)}
 
-    assert described == {field.name for field in fields(GpuSummary)}
+    assert described == {field.name for of in (GpuSummary, Budget) for field in fields(of)}
 
 
 def test_json_page_names_every_word_of_the_closed_sets():

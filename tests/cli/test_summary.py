@@ -126,3 +126,37 @@ def test_a_damaged_segment_is_named_and_the_rest_is_summarized(gnomon, h200_reco
     assert phases.name in by_phase.stderr.replace("\n", "")
     assert "no phases are recorded" in by_phase.stderr
     assert entries(whole)[0]["samples"] == 1073
+
+
+PREFILL = ["--model", "Llama-3.1-8B", "--phase", "prefill", "--batch", "8", "--prompt", "2048"]
+
+
+def test_a_model_puts_its_ceiling_beside_what_was_reached(gnomon, h200_recording):
+    (gpu,) = entries(gnomon("summary", h200_recording, "--json", *PREFILL))
+
+    compute = gpu["budget"]["compute"]
+    assert gpu["budget"]["model"] == "Llama-3.1-8B"
+    assert compute["achieved_pct"] == gpu["compute_sol_pct"]
+    assert compute["budget_pct"] == pytest.approx(
+        compute["attainable_pct"] - compute["achieved_pct"]
+    )
+    text = gnomon("summary", h200_recording, *PREFILL).stdout
+    assert "attainable 74" in text
+    assert "prefill of Llama-3.1-8B, default constants" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--batch", "8"], "--batch describes what a model does: add --model"),
+        (["--model", "Llama-9"], "did you mean"),
+        ([*PREFILL, "--context", "100"], "--context is for --phase decode"),
+        ([*PREFILL, "--tp", "3"], "tp"),
+    ],
+)
+def test_what_makes_no_sense_of_a_model_is_a_usage_error(gnomon, h200_recording, options, words):
+    done = gnomon("summary", h200_recording, *options)
+
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert done.stdout == ""

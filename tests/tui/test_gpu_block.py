@@ -1,9 +1,11 @@
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gnomon.analysis.budget_types import Budget, Side
 from gnomon.tui.gpu_block import block, compact_heading
 from tests.tui.standins import plain, summary, unmeasured, view
 
@@ -97,3 +99,14 @@ def test_the_compact_heading_stands_over_its_columns(width):
 
     assert heading.index("°C") + 2 == row.index("58") + 2
     assert len(heading.rstrip()) == len(row.rstrip())
+
+
+@pytest.mark.parametrize("height", [4, 8, 20])
+def test_a_ceiling_stands_beside_what_was_reached(height):
+    side = Side("compute", attainable_pct=73.4, achieved_pct=55.5, budget_pct=17.9)
+    memory = Side("memory", attainable_pct=30.0)
+    budget = Budget("Llama-3.1-8B", "prefill", 1, "default", "compute", 5e4, side, memory)
+
+    text = plain(block(view(summary=replace(summary(), budget=budget)), 120, height))
+
+    assert "attainable compute 73 %, budget 18" in text

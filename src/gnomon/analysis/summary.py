@@ -151,6 +151,7 @@ def _summarize(
         warnings=tuple(gpu.profile.notes),
         **_plain(tally),
         **_links(gpu, tally),
+        tokens_per_s=window.tokens_per_s,
         throttle_reasons=tally.throttle.reasons(end - begin),
         cpu_pct=machine.cpu_pct,
         busiest_thread_cpu_pct=machine.busiest_thread_cpu_pct(gpu.uuid),

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from gnomon.analysis.budget_types import Budget
+
 
 @dataclass(frozen=True, slots=True)
 class ComputeLedger:
@@ -91,7 +93,9 @@ class GpuSummary:
     throttle_reasons: tuple[str, ...] = ()
     vram_used_bytes: int | None = None
     vram_total_bytes: int | None = None
+    tokens_per_s: float | None = None
     verdict: str = ""
+    budget: Budget | None = None
     peak_source: str | None = None
     warnings: tuple[str, ...] = ()
     unavailable: dict[str, str] = field(default_factory=dict)

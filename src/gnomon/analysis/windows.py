@@ -14,8 +14,8 @@ from gnomon.recording.marks import phases
 class Window:
     """A stretch of time, with what the workload said of it.
 
-    ``model_flops`` is the useful work of the whole phase, so it counts only where the window is
-    the whole phase.
+    ``model_flops`` and ``tokens`` are those of the whole phase, so they count only where the
+    window is the whole phase.
     """
 
     from_ns: int
@@ -23,12 +23,20 @@ class Window:
     name: str | None = None
     model_flops: float | None = None
     flops_dtype: str | None = None
+    tokens: float | None = None
 
     @property
     def flops_per_s(self) -> float | None:
-        if self.model_flops is None or self.to_ns <= self.from_ns:
+        return self._per_second(self.model_flops)
+
+    @property
+    def tokens_per_s(self) -> float | None:
+        return self._per_second(self.tokens)
+
+    def _per_second(self, amount: float | None) -> float | None:
+        if amount is None or self.to_ns <= self.from_ns:
             return None
-        return self.model_flops / ((self.to_ns - self.from_ns) / 1e9)
+        return amount / ((self.to_ns - self.from_ns) / 1e9)
 
 
 def windows(
@@ -55,4 +63,5 @@ def _phases(measurements: Measurements, begin: int, end: int) -> Iterator[Window
             phase.name,
             phase.model_flops if whole else None,
             phase.flops_dtype,
+            phase.tokens if whole else None,
         )

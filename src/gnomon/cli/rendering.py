@@ -12,6 +12,7 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.text import Text
 
+from gnomon.analysis.budget_types import Budget, budget_text
 from gnomon.analysis.summary_types import (
     ComputeLedger,
     GpuSummary,
@@ -116,6 +117,9 @@ def short(summary: GpuSummary, width: int, *, ascii_only: bool) -> list[Text]:
     if drawn:
         lines.append(drawn)
     lines.append(Text(summary.verdict, style="italic"))
+    if summary.budget is not None:
+        lines.append(Text(budget_text(summary.budget)))
+    lines += [Text(f"warning: {warning}", style="yellow") for warning in summary.warnings]
     return lines
 
 
@@ -149,6 +153,19 @@ def _busy_beside_sol(summary: GpuSummary) -> list[Text]:
         _fact("busy", f"{pct(summary.busy_pct):>8}", "what nvidia-smi shows"),
         _fact("compute SOL", f"{_compute_sol(summary):>8}", ", ".join(compute)),
         _fact("memory SOL", f"{pct(summary.memory_sol_pct):>8}", rate(summary.dram_bytes_per_s)),
+        *([] if summary.budget is None else _budget(summary, summary.budget)),
+    ]
+
+
+def _budget(summary: GpuSummary, budget: Budget) -> list[Text]:
+    tokens = f"{budget.attainable_tokens_per_s:,.0f} tokens/s"
+    if summary.tokens_per_s is not None:
+        tokens = f"{summary.tokens_per_s:,.0f} of {tokens}"
+    on = "" if budget.gpus == 1 else f" on {budget.gpus} GPUs"
+    other = budget.memory if budget.binding is budget.compute else budget.compute
+    return [
+        _fact("ceiling", budget_text(budget), f"and {other.name} {other.attainable_pct:.0f} %"),
+        _fact("", tokens, f"{budget.phase} of {budget.model}{on}, {budget.constants} constants"),
     ]
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from gnomon._errors import CommandError
 from gnomon.recording.base import Measurements
+
+if TYPE_CHECKING:
+    from gnomon.analysis.budget import CeilingOf
 
 
 class NamedSpan(Protocol):
@@ -27,13 +30,14 @@ def run(
     refresh_s: float = 1.0,
     title: str = "",
     phases: Iterable[NamedSpan] | None = None,
+    ceiling_of: CeilingOf | None = None,
 ) -> None:
     """Show ``feed`` until the user quits.
 
     The feed may be live, being written by another process, finished, or a replay: one with
     ``now_ns``, ``seek``, ``pause`` and ``resume`` is driven through them. ``phases`` stand in
-    for the phases that the feed itself holds. The first answer is worked out while Textual is
-    still being imported.
+    for the phases that the feed itself holds, ``ceiling_of`` gives GPUs a ceiling to be shown
+    beside. The first answer is worked out while Textual is still being imported.
 
     Raises CommandError where there is no terminal, or where the screen broke.
     """
@@ -48,7 +52,7 @@ def run(
     from gnomon.tui.snapshot import Request, Span  # noqa: PLC0415
 
     spans = None if phases is None else [Span(one.name, one.from_ns, one.to_ns) for one in phases]
-    refresher = Refresher(Gatherer(feed, phases=spans).gather)
+    refresher = Refresher(Gatherer(feed, phases=spans, ceiling_of=ceiling_of).gather)
     refresher.request(Request(charts=False))
 
     from gnomon.tui.application import GnomonApp  # noqa: PLC0415

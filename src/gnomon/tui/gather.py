@@ -9,12 +9,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gnomon.analysis.summary_types import GpuSummary
 from gnomon.recording.base import Measurements, Meta
 from gnomon.tui.figures import span
 from gnomon.tui.snapshot import GpuKey, GpuView, Health, Request, Series, Snapshot, Span
+
+if TYPE_CHECKING:
+    from gnomon.analysis.budget import CeilingOf
 
 T = TypeVar("T")
 NOTHING: Sequence[Any] = ()
@@ -34,14 +37,24 @@ class Questions:
     phases: Callable[[Measurements], Sequence[Any]]
 
     @classmethod
-    def of_analysis(cls) -> Questions:
-        """Import the analysis (numpy, pyarrow) and return its functions."""
+    def of_analysis(cls, ceiling_of: CeilingOf | None = None) -> Questions:
+        """Import the analysis (numpy, pyarrow) and return its functions.
+
+        ``ceiling_of``: GPUs are shown beside the ceiling that it gives them.
+        """
         from gnomon.analysis.processes import processes  # noqa: PLC0415  costs start-up time
         from gnomon.analysis.series import series  # noqa: PLC0415
         from gnomon.analysis.summary import summarize  # noqa: PLC0415
         from gnomon.recording.marks import phases  # noqa: PLC0415
 
-        return cls(summarize, series, processes, phases)
+        if ceiling_of is None:
+            return cls(summarize, series, processes, phases)
+        from gnomon.analysis.budget import with_budgets  # noqa: PLC0415
+
+        def beside_ceilings(*args: Any, **span: Any) -> Sequence[GpuSummary]:
+            return with_budgets(summarize(*args, **span), ceiling_of)
+
+        return cls(beside_ceilings, series, processes, phases)
 
 
 @dataclass(slots=True)
@@ -53,6 +66,7 @@ class Gatherer:
 
     feed: Measurements
     questions: Questions | None = None
+    ceiling_of: CeilingOf | None = None
     phases: Sequence[Span] | None = None
     wall_ns: Callable[[], int] = time.time_ns
     _good: dict[str, Any] = field(default_factory=dict)
@@ -103,7 +117,7 @@ class Gatherer:
 
     def _questions(self) -> Questions:
         if self.questions is None:
-            self.questions = Questions.of_analysis()
+            self.questions = Questions.of_analysis(self.ceiling_of)
         return self.questions
 
     def _ask(self, part: str, question: Callable[[], T], default: T) -> T:

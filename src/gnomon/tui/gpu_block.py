@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
+from gnomon.analysis.budget_types import Budget
 from gnomon.analysis.summary_types import ComputeLedger, MemoryLedger
 from gnomon.tui import bar, facts, palette
 from gnomon.tui.figures import MISSING, gib, pct, whole
@@ -54,10 +55,19 @@ def title(view: GpuView, width: int, selected: bool) -> Text:  # noqa: FBT001
     text.append(f" {view.summary.name}", style=palette.TEXT)
     if view.stale:
         text.append(f"   {view.stale}", style=palette.WARNING)
+    if view.summary.budget is not None:
+        text.append(f"   {ceiling(view.summary.budget)}", style=palette.TEXT)
     text.append(_warnings(view, width - text.cell_len), style=palette.WARNING)
     text.truncate(width, overflow="ellipsis", pad=True)
     text.stylize(f"on {palette.PANEL}")
     return text
+
+
+def ceiling(budget: Budget) -> str:
+    """``attainable compute 74 %, budget 30``: the achieved part is in the row below."""
+    side = budget.binding
+    attainable = f"attainable {side.name} {side.attainable_pct:.0f} %"
+    return attainable if side.budget_pct is None else f"{attainable}, budget {side.budget_pct:.0f}"
 
 
 def _warnings(view: GpuView, room: int) -> str:
@@ -187,7 +197,9 @@ def beside(left: Sequence[Text], width: int, right: Sequence[Text]) -> list[Text
 
 def _title_with_verdict(view: GpuView, width: int, selected: bool) -> Text:  # noqa: FBT001
     """Both on one line: the verdict matters more than any warning, which becomes a number."""
-    text = title(view, len(view.summary.name) + len(view.stale) + 20, selected)
+    budget = view.summary.budget
+    room = len(view.summary.name) + len(view.stale) + (len(ceiling(budget)) if budget else 0)
+    text = title(view, room + 20, selected)
     text.rstrip()
     text.append("  ")
     text.append_text(verdict(view, 400, 1)[0])

@@ -9,6 +9,8 @@ import click
 
 from gnomon._errors import CommandError
 from gnomon.cli import base, opening
+from gnomon.cli.budgets import ceilings
+from gnomon.cli.model_options import Asked, model_options
 from gnomon.cli.quantities import Moment
 
 # An hour second by second, a day by ten seconds; for every sample there is `gnomon query`.
@@ -22,6 +24,10 @@ MOST_WINDOWS = 10_000
         ("gnomon summary run1", "every GPU over the whole recording"),
         ("gnomon summary run1 --by phase", "one entry for each phase that `gnomon mark` named"),
         ("gnomon summary run1 --from -5m --by 1m", "the last five minutes, minute by minute"),
+        (
+            "gnomon summary run1 --model Llama-3.1-8B --phase decode --batch 64 --context 2048",
+            "what this model could reach beside what was reached",
+        ),
         ("gnomon summary run1 --json | jq '.gpus[].compute_sol_pct'", "numbers for a program"),
     ],
 )
@@ -29,9 +35,11 @@ MOST_WINDOWS = 10_000
 @base.range_options
 @base.by_option
 @click.option("--gpu", metavar="UUID|INDEX", help="One GPU only.")
+@model_options
 @base.json_option()
 def command(
     *,
+    asked: Asked,
     directory: Path,
     since: Moment | None,
     until: Moment | None,
@@ -55,8 +63,13 @@ def command(
     from gnomon.cli import rendering  # noqa: PLC0415  rich
 
     meta = recording.meta()
+    ceiling_of = ceilings(asked, recording.meta)
     every = summarize(recording, from_ns=from_ns, to_ns=to_ns, by=by)  # type: ignore[arg-type]
     summaries = opening.only_gpu(every, gpu, meta)
+    if ceiling_of is not None:
+        from gnomon.analysis.budget import with_budgets  # noqa: PLC0415
+
+        summaries = with_budgets(summaries, ceiling_of)
     rendering.print_skipped(recording.skipped(), rendering.console(stderr=True))
     if as_json:
         base.print_json(rendering.json_document(summaries))
