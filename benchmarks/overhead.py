@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
@@ -31,7 +32,7 @@ PROMISED_RATIO = 0.997
 WORKLOAD_WARM_UP_S = 5.0
 GUARD_S = 0.15  # after a switch, before a window: what is in flight runs out
 SETTLE_S = 5.0
-SLOTS = ("counters", "pm")
+SLOTS = ("counters", "pm", "turns")
 
 Window = tuple[int, int]
 
@@ -79,12 +80,21 @@ def counters(gnomon: list[str], log: IO[bytes]) -> Iterator[Held]:
 
 
 @contextlib.contextmanager
-def pm(log: IO[bytes], interval_us: int | None) -> Iterator[Held]:
-    """The PM helper alone."""
-    arguments = [] if interval_us is None else [str(interval_us)]
-    command = [sys.executable, "-m", "benchmarks.pm_switch", *arguments]
+def pm(log: IO[bytes], *arguments: object) -> Iterator[Held]:
+    """The PM helper alone, with arguments of ``benchmarks.pm_switch``."""
+    command = [sys.executable, "-m", "benchmarks.pm_switch", *map(str, arguments)]
     with observers.running(command, log) as process:
         yield PmSwitch(process)
+
+
+def watch(name: str, options: argparse.Namespace, log: IO[bytes]) -> AbstractContextManager[Held]:
+    """Return an observer by its name: ``turns`` are sampled for a part of each window only."""
+    if name == "counters":
+        return counters(options.gnomon, log)
+    interval = () if options.pm_us is None else ("--interval-us", options.pm_us)
+    if name == "pm":
+        return pm(log, *interval)
+    return pm(log, *interval, "--turns", options.turn_share * options.window, options.window)
 
 
 def slowdown(kind: str, name: str, options: argparse.Namespace, log: IO[bytes]) -> Slowdown:
@@ -94,8 +104,7 @@ def slowdown(kind: str, name: str, options: argparse.Namespace, log: IO[bytes]) 
         command = [sys.executable, "-m", "benchmarks.workload", kind, str(progress)]
         with observers.running_quietly(command, log) as busy:
             _wait_for_progress(progress, busy)
-            held = counters(options.gnomon, log) if name == "counters" else pm(log, options.pm_us)
-            with held as observer:
+            with watch(name, options, log) as observer:
                 windows = alternate(observer, options.pairs, options.window)
             time.sleep(2 * workload.FLUSH_EVERY_S)
         ratio = bootstrap_median(paired_ratios(workload.read_progress(progress), windows))
@@ -174,8 +183,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, default=100, help="on/off pairs for each observer")
     parser.add_argument("--window", type=float, default=1.0, help="seconds of each half")
     parser.add_argument("--workloads", default="mixed", help=f"of {', '.join(workload.KINDS)}")
-    parser.add_argument("--observers", default=",".join(SLOTS), help=f"of {', '.join(SLOTS)}")
+    parser.add_argument("--observers", default="counters,turns", help=f"of {', '.join(SLOTS)}")
     parser.add_argument("--usage-seconds", type=float, default=15.0, help="0: leave usage out")
+    parser.add_argument(
+        "--turn-share", type=float, default=0.1, help="turns: share of a window that is sampled"
+    )
     parser.add_argument("--pm-us", type=int, help="PM sampling interval (default: gnomon's own)")
     parser.add_argument(
         "--gnomon", type=shlex.split, default=[sys.executable, "-m", "gnomon"], metavar="COMMAND"

@@ -1,15 +1,16 @@
 """Switches PM sampling on and off on command, through gnomon's own source.
 
-    python -m benchmarks.pm_switch [INTERVAL_US]
+    python -m benchmarks.pm_switch [--interval-us N] [--turns ON_S EVERY_S]
 
 Reads lines "on" and "off" and repeats them once they are done, or says "error: ..." and ends. "On"
-is all the time, not in turns; "off" leaves the GPU without an enabled sampler, and is only said
+is all the time, or in turns; "off" leaves the GPU without an enabled sampler, and is only said
 when rows of the time since "on" have come: sampling that silently did nothing would look free. A
 stopped helper process would not do: the hardware would sample on.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import select
 import sys
@@ -24,9 +25,8 @@ ROW_WITHIN_S = 15.0
 SWITCH_S = 0.5
 
 
-def switch(interval_us: int) -> None:
+def switch(source: PmSource) -> None:
     """Serve commands until the input ends. Raises GnomonError where sampling fails."""
-    source = PmSource(interval_us=interval_us)
     try:
         source.open()
         _wait_for_row(source)
@@ -77,9 +77,13 @@ def _wait_for_row(source: PmSource, since_ns: int = 0) -> None:
 
 
 def main() -> int:
-    interval_us = int(sys.argv[1]) if len(sys.argv) > 1 else DEFAULT_INTERVAL_US
+    parser = argparse.ArgumentParser(description="Switches PM sampling on and off on command.")
+    parser.add_argument("--interval-us", type=int, default=DEFAULT_INTERVAL_US)
+    parser.add_argument("--turns", type=float, nargs=2, default=(0.0, 0.0))
+    options = parser.parse_args()
+    on_s, every_s = options.turns
     try:
-        switch(interval_us)
+        switch(PmSource(interval_us=options.interval_us, on_s=on_s, every_s=every_s))
     except GnomonError as error:
         print(f"error: {error}", flush=True)
         return 1
