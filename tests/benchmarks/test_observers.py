@@ -112,8 +112,7 @@ class Sampler:
 
     ends_ns = ()
 
-    def __init__(self, interval_us):
-        self.interval_us = interval_us
+    def __init__(self):
         self.did = []
 
     def read(self):
@@ -129,7 +128,7 @@ class Sampler:
 
 @pytest.mark.parametrize(("late_s", "is_told"), [(-1, False), (1, True)])
 def test_off_is_said_only_after_rows_of_the_time_since_on(monkeypatch, capsys, late_s, is_told):
-    source = Sampler(10_000)
+    source = Sampler()
     source.ends_ns = (1,)
 
     def commands(_timeout_s):
@@ -138,13 +137,12 @@ def test_off_is_said_only_after_rows_of_the_time_since_on(monkeypatch, capsys, l
         yield from ("off", "")
 
     script = commands(0)
-    monkeypatch.setattr(pm_switch, "PmSource", lambda interval_us: source)
     monkeypatch.setattr(pm_switch, "_command", lambda _timeout_s: next(script))
     monkeypatch.setattr(pm_switch, "SWITCH_S", 0.0)
     monkeypatch.setattr(pm_switch, "ROW_WITHIN_S", 0.05)
 
     with nullcontext() if is_told else pytest.raises(GnomonError, match="no PM row"):
-        pm_switch.switch(10_000)
+        pm_switch.switch(source)
 
     assert capsys.readouterr().out.split() == ["off", "on", "off"][: 3 if is_told else 2]
     assert source.did == ["open", "pause", "resume", *["pause"] * is_told, "close"]
@@ -205,3 +203,13 @@ def test_rows_of_a_recording_are_waited_for(tmp_path):
             segment.parent.mkdir(parents=True)
             segment.write_bytes(b"x")
             observers.wait_for_rows(tmp_path, process, 5)
+
+
+def test_turns_take_their_share_of_a_window(monkeypatch, log):
+    asked = []
+    monkeypatch.setattr(overhead.observers, "running", lambda command, _log: asked.append(command))
+
+    with pytest.raises((AttributeError, TypeError)):  # nothing runs: the command is what counts
+        overhead.watch("turns", overhead.parse(["--window", "2"]), log).__enter__()
+
+    assert asked[0][2:] == ["benchmarks.pm_switch", "--turns", "0.2", "2.0"]
