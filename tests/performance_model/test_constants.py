@@ -1,6 +1,7 @@
 """Constants: their bounds and origins, and those that a calibration file replaces."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,7 @@ from gnomon.performance_model.constants import (
     Constants,
     from_calibration,
     read_calibration,
+    shipped,
 )
 from tests.performance_model.models import H200
 
@@ -86,3 +88,27 @@ def test_what_is_no_calibration_is_refused_by_file(tmp_path, text):
 def test_an_efficiency_is_a_share(share):
     with pytest.raises(ModelError, match="efficiency memory"):
         Constants({}, share, 0.7, 0.9, 2e-6, 5e-6, 0.75)
+
+
+def test_floors_of_products_and_decode_cores_are_never_below_that_of_any_kernel():
+    found = from_calibration({"launch_s": 2e-6, "product_launch_s": 3e-6}, H200)
+    low = from_calibration({"launch_s": 2e-6, "product_launch_s": 1e-6}, H200)
+
+    assert (found.product_floor_s, found.decode_attention_floor_s) == (3e-6, 2e-6)
+    assert low.product_floor_s == 2e-6
+    assert DEFAULT.product_floor_s == DEFAULT.launch_s
+
+
+def test_the_shipped_h200_was_measured_and_is_no_calibration_of_this_device():
+    found = shipped(H200)
+
+    assert (found.source, found.gpu_uuid) == ("default", None)
+    assert found.compute["bf16"] == pytest.approx(0.664, abs=0.001)
+    assert found.burst["bf16"] == pytest.approx(0.796, abs=0.001)
+    assert "measured on one NVIDIA H200, driver 580" in found.origins["memory"]
+    assert found.origins["link"] == DEFAULT.origins["link"]
+
+
+def test_a_gpu_without_a_shipped_set_has_none():
+    assert shipped(replace(H200, sku=None)) is None
+    assert shipped(replace(H200, sku="none")) is None

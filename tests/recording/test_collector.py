@@ -185,9 +185,9 @@ def test_whatever_a_sink_raises_the_others_go_on():
     run_until(collector, lambda: len(sink.rows.get("phases", [])) > 3)
 
     assert sink.metas
-    assert [text.endswith("please report this error") for text in sink.messages("not_recorded")] == [
-        True
-    ]
+    assert [
+        text.endswith("please report this error") for text in sink.messages("not_recorded")
+    ] == [True]
 
 
 def test_the_cost_of_the_whole_process_is_published():

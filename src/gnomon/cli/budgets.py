@@ -13,9 +13,6 @@ from gnomon.recording.base import Meta
 if TYPE_CHECKING:
     from gnomon.analysis.budget import CeilingOf, Target
 
-# Switches arrive whether they were given or not.
-SWITCHES = {"is_eager": False, "is_attention_fused": True}
-
 
 def ceilings(asked: Asked, meta_of: Callable[[], Meta]) -> CeilingOf | None:
     """Return what gives each GPU its ceiling; None where no model was named.
@@ -24,9 +21,8 @@ def ceilings(asked: Asked, meta_of: Callable[[], Meta]) -> CeilingOf | None:
     traffic without a model, and for a model or traffic that makes no sense.
     """
     if asked.model is None:
-        given = [name for name, value in asked.options.items() if value != SWITCHES.get(name)]
-        if given:
-            option = given[0].replace("_", "-")
+        if asked.options:
+            option = next(iter(asked.options)).replace("_", "-")
             raise CommandError(f"--{option} describes what a model does: add --model", exit_code=2)
         return None
     _check(asked.model, asked)

@@ -83,12 +83,22 @@ class Asked:
 
 
 _OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("phase", {"help": "prefill, decode, serve (one step of continuous batching), train or lora."}),
-    ("batch", {"type": int, "help": "Sequences in the step of one replica; serve: running ones."}),
+    (
+        "phase",
+        {
+            "help": "prefill, decode, serve (one step of continuous batching), train or lora. "
+            "[default: serve]"
+        },
+    ),
+    (
+        "batch",
+        {"type": int, "help": "Sequences of one replica; serve: running. [default: 1 or 32]"},
+    ),
     ("prompt", {"type": Tokens(), "help": "New prompt tokens of a sequence; serve: their mean."}),
-    ("output", {"type": Tokens(), "help": "serve: the mean of output tokens of a sequence."}),
+    ("output", {"type": Tokens(), "help": "Output tokens of a sequence: their mean."}),
     ("context", {"type": int, "help": "decode: the tokens that each new one sees."}),
     ("cached-prefix", {"type": Tokens(), "help": "Tokens before the prompt that are cached."}),
+    ("chunk", {"type": int, "help": "prefill: the most tokens of a prompt in one pass."}),
     ("dtype", {"help": "Weights: bf16, fp16, fp8, int8, int4, ... [default: as the model has]"}),
     ("kv-dtype", {"help": "KV cache: bf16, fp16, fp8, int8 or int4. [default: bf16]"}),
     ("count", {"type": int, "help": "GPUs in all: what --tp and --pp leave of them is --dp."}),
@@ -96,6 +106,7 @@ _OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("pp", {"type": int, "help": "Pipeline parallelism."}),
     ("ep", {"type": int, "help": "Expert parallelism."}),
     ("dp", {"type": int, "help": "Replicas, or data parallelism in training."}),
+    ("zero", {"type": int, "help": "train, lora: the stage of ZeRO, 0 to 3. [default: 0]"}),
     ("recompute", {"help": "train, lora: none, selective or full."}),
     ("lora-rank", {"type": int, "help": "lora: the rank. [default: 16]"}),
     ("lora-targets", {"help": "lora: names of matrices, such as q_proj,v_proj. [default: all]"}),
@@ -119,9 +130,10 @@ def model_options(function: Decorated) -> Decorated:
     decorated: Any = click.option(
         "--constants",
         default="default",
-        metavar="default|calibrated|FILE",
-        help="Kernel efficiencies: the shipped ones, those that `gnomon calibrate` measured on "
-        "such a GPU, or a calibration's file. [default: default]",
+        metavar="default|shipped|calibrated|FILE",
+        help="Kernel efficiencies: of the best public kernels, of a GPU of this kind as we "
+        "measured it, of one that `gnomon calibrate` measured here, or of a calibration's file. "
+        "[default: default]",
     )(collected)
     decorated = click.option(
         "--unfused-attention",
@@ -155,7 +167,10 @@ def gpus(names: str) -> tuple[HardwareProfile, ...]:
 
     Raises CommandError (a usage error) with the nearest names where there is none.
     """
-    return tuple(_gpu(name.strip()) for name in names.split(","))
+    wanted = [name.strip() for name in names.split(",")]
+    if not all(wanted):
+        raise CommandError("--gpu: a name is missing; separate names by one comma", exit_code=2)
+    return tuple(_gpu(name) for name in wanted)
 
 
 def _gpu(name: str) -> HardwareProfile:
@@ -191,15 +206,29 @@ def _near(name: str, skus: Sequence[str]) -> str:
 def read_constants(choice: str, gpu: HardwareProfile, gpu_uuid: str | None = None) -> Constants:
     """Return the constants of ``--constants``.
 
-    "calibrated" is the calibration of ``gpu_uuid`` where there is one, else the newest of a GPU of
-    that kind. Raises GnomonError where there is none, or the file cannot be used.
+    "shipped" is what comes with us for a GPU of that kind. "calibrated" is the calibration of
+    ``gpu_uuid`` where there is one, else the newest of a GPU of that kind. Raises GnomonError
+    where there is none, or the file cannot be used.
     """
     from gnomon import configuration  # noqa: PLC0415
     from gnomon.hardware import calibration_files  # noqa: PLC0415
-    from gnomon.performance_model.constants import DEFAULT, read_calibration  # noqa: PLC0415
+    from gnomon.performance_model.constants import (  # noqa: PLC0415
+        DEFAULT,
+        read_calibration,
+        shipped,
+    )
 
     if choice == "default":
         return DEFAULT
+    if choice == "shipped":
+        ours = shipped(gpu)
+        if ours is None:
+            raise CommandError(
+                f"--constants shipped: no {gpu.name} was measured by us; leave it out, or run "
+                "gnomon calibrate on one",
+                exit_code=2,
+            )
+        return ours
     if choice != "calibrated":
         return read_calibration(Path(choice), gpu)
     state_directory = configuration.load().state_directory

@@ -175,9 +175,11 @@ def ceiling(
     phase: Phase,
     constants: Constants = DEFAULT,
     execution: Execution | None = None,
+    first_token_s: float | None = None,
 ) -> Ceiling:
     """Return the ceiling of a phase of a model on GPUs of one kind.
 
+    ``first_token_s``: the TTFT of serving, where it is known of another batch or output.
     Raises ModelError, naming the field, where the layout does not fit the model or the peaks of
     the GPU are not known. What does not fit into memory is computed all the same: ``capacity``.
     """
@@ -193,8 +195,8 @@ def ceiling(
     totals = sum_up(timed)
     stretch = _stretch(architecture, layout, phase, microbatches)
     time_s = max(totals.serial_s * stretch, totals.overlapped_s)
-    ttft_s = time_s if isinstance(phase, Prefill) else None
-    if isinstance(phase, Serve):
+    ttft_s = time_s if isinstance(phase, Prefill) else first_token_s
+    if isinstance(phase, Serve) and ttft_s is None:
         # The first token of a prompt that meets idle GPUs.
         ttft_s = ceiling(architecture, gpu, layout, phase.alone(), constants, execution).time_s
     return Ceiling(

@@ -18,6 +18,8 @@ from gnomon._errors import ModelError
 from gnomon.hardware import DTYPES, HardwareProfile
 
 SCHEMA = 1
+_CALIBRATED = "calibrated"
+_SHIPPED = Path(__file__).parent / "calibrations"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +29,9 @@ class Constants:
     ``compute`` is a GEMM's share of peak by dtype, sustained; ``burst`` the same before power
     caps the clock, where it was measured. ``memory`` is the share of DRAM bandwidth of anything
     that streams, ``decode_attention`` that of a decode core; ``attention_compute`` a core's share
-    of the 16-bit peak. ``link`` is the share of a link's one-directional rate. ``origins`` says
-    where each number is from.
+    of the 16-bit peak. ``link`` is the share of a link's one-directional rate. ``launch_s`` is the
+    floor of any kernel; that of a product and of a decode core is higher where it was measured,
+    because they fill and drain the GPU. ``origins`` says where each number is from.
     """
 
     compute: Mapping[str, float]
@@ -45,6 +48,8 @@ class Constants:
     gpu_uuid: str | None = None
     driver: str | None = None
     created_ns: int | None = None
+    product_launch_s: float | None = None
+    attention_launch_s: float | None = None
 
     def __post_init__(self) -> None:
         shares = {
@@ -57,9 +62,20 @@ class Constants:
         for name, share in shares.items():
             if not 0 < share <= 1:
                 raise ModelError(f"efficiency {name} is {share!r}: it must be above 0, at most 1")
-        for name, cost_s in (("launch_s", self.launch_s), ("collective_s", self.collective_s)):
-            if not 0 <= cost_s < 1:
+        for name in ("launch_s", "collective_s", "product_launch_s", "attention_launch_s"):
+            cost_s = getattr(self, name)
+            if cost_s is not None and not 0 <= cost_s < 1:
                 raise ModelError(f"{name} is {cost_s!r}: it must be a time from 0 to 1 s")
+
+    @property
+    def product_floor_s(self) -> float:
+        """The least time of a product; never below that of any kernel."""
+        return max(self.launch_s, self.product_launch_s or 0.0)
+
+    @property
+    def decode_attention_floor_s(self) -> float:
+        """The least time of a decode core; never below that of any kernel."""
+        return max(self.launch_s, self.attention_launch_s or 0.0)
 
 
 _KERNEL_TABLES = "fit to the kernel tables of NVIDIA aiconfigurator (vLLM kernels, H100 and H200)"
@@ -111,8 +127,9 @@ def read_calibration(path: Path, gpu: HardwareProfile) -> Constants:
     The file is JSON with ``schema`` 1, ``gpu_uuid``, ``gpu_name``, ``driver``, ``created_ns``, and
     of what was measured: ``flops`` {dtype: {"burst", "sustained"}} in FLOP/s,
     ``memory_bytes_per_s``, ``attention_flops`` (prefill), ``decode_attention_bytes_per_s``,
-    ``launch_s``, and of links ``collective_s`` and ``link_bytes_per_s`` (one direction). Raises
-    ModelError where the file cannot be read or a field makes no sense, by name.
+    ``launch_s``, ``product_launch_s``, ``attention_launch_s``, and of links ``collective_s`` and
+    ``link_bytes_per_s`` (one direction). What else is there (points, fits) is not looked at.
+    Raises ModelError where the file cannot be read or a field makes no sense, by name.
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -127,6 +144,21 @@ def read_calibration(path: Path, gpu: HardwareProfile) -> Constants:
     return from_calibration(found, gpu, str(path))
 
 
+def shipped(gpu: HardwareProfile) -> Constants | None:
+    """Return the constants that ship with us for a GPU of this SKU; None where none do.
+
+    They were measured on another device of its kind, so their ``source`` is "default", and
+    ``origins`` says what was measured.
+    """
+    path = _SHIPPED / f"{gpu.sku}.json"
+    if gpu.sku is None or not path.is_file():
+        return None
+    found = read_calibration(path, gpu)
+    where = f"measured on one {found.gpu_name}, driver {found.driver}"
+    origins = {name: where if text == _CALIBRATED else text for name, text in found.origins.items()}
+    return replace(found, source="default", gpu_uuid=None, origins=MappingProxyType(origins))
+
+
 def from_calibration(
     found: Mapping[str, Any], gpu: HardwareProfile, where: str = "calibration"
 ) -> Constants:
@@ -139,7 +171,7 @@ def from_calibration(
         sustained = _positive(roofs, "sustained", f"{where}: flops {dtype}")
         if sustained is not None:
             compute[dtype] = _share(sustained, peak)
-            origins[f"compute {dtype}"] = "calibrated"
+            origins[f"compute {dtype}"] = _CALIBRATED
         best = _positive(roofs, "burst", f"{where}: flops {dtype}")
         if best is not None:
             burst[dtype] = _share(best, peak)
@@ -150,22 +182,24 @@ def from_calibration(
         "attention_compute": ("attention_flops", sixteen),
         "decode_attention": ("decode_attention_bytes_per_s", gpu.dram_bytes_per_s),
         "link": ("link_bytes_per_s", link),
-        "launch_s": ("launch_s", 1.0),
-        "collective_s": ("collective_s", 1.0),
+        **{
+            name: (name, 1.0)
+            for name in ("launch_s", "product_launch_s", "attention_launch_s", "collective_s")
+        },
     }
     measured: dict[str, Any] = {}
     for name, (key, peak) in peaks.items():
         value = _positive(found, key, where)
         if value is not None and peak:
             measured[name] = _share(value, peak)
-            origins[name] = "calibrated"
+            origins[name] = _CALIBRATED
     defaults = {name: text for name, text in DEFAULT.origins.items() if name not in origins}
     return replace(
         DEFAULT,
         **measured,
         compute=MappingProxyType(compute),
         burst=MappingProxyType(burst),
-        source="calibrated",
+        source=_CALIBRATED,
         origins=MappingProxyType(origins | defaults),
         gpu_name=found.get("gpu_name"),
         gpu_uuid=found.get("gpu_uuid"),

@@ -1,21 +1,28 @@
-"""A ceiling as the JSON that ``gnomon ceiling --json`` prints."""
+"""Ceilings, and what is made of several, as the JSON that ``gnomon ceiling --json`` prints."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, fields
 from typing import Any
 
 from gnomon.performance_model import cache
 from gnomon.performance_model.architecture import Architecture
 from gnomon.performance_model.capacity import Capacity
 from gnomon.performance_model.ceiling import Ceiling
+from gnomon.performance_model.comparison import MEASURES, Candidate, ranks
 from gnomon.performance_model.constants import Constants
-from gnomon.performance_model.cost import Cost
+from gnomon.performance_model.cost import Cost, cost, saving_pct
 from gnomon.performance_model.operators import Execution
 from gnomon.performance_model.parameters import count
 from gnomon.performance_model.roofline import Timed
+from gnomon.performance_model.sweep import Climb, Point
 from gnomon.performance_model.typical import TYPICAL
+from gnomon.performance_model.what_if import WhatIf
+from gnomon.performance_model.workload import Workload
 
 SCHEMA = 1
+NS_PER_S = 1_000_000_000
 
 
 def as_dict(
@@ -24,11 +31,13 @@ def as_dict(
     room: Capacity,
     price: Cost,
     execution: Execution | None = None,
+    *,
+    now_ns: int | None = None,
 ) -> dict[str, Any]:
     """Return everything about a ceiling in plain types; units are in the names.
 
     FLOPs and bytes are those of one GPU and one step; ``roofline`` and ``typical`` beside the
-    attainable figures. What is not known is None.
+    attainable figures. What is not known is None. ``now_ns`` (Unix) gives the constants an age.
     """
     return {
         "schema": SCHEMA,
@@ -43,8 +52,9 @@ def as_dict(
             "gpu_hour_cost": price.gpu_hour_cost,
             "money_per_million_tokens": price.money_per_million_tokens,
             "joules_per_million_tokens": price.joules_per_million_tokens,
+            "saving_from_typical_pct": _saving_from_typical_pct(answer),
         },
-        "constants": _constants(answer.constants),
+        "constants": _constants(answer.constants, now_ns),
         "warnings": [*answer.warnings, *([room.warning] if room.warning else [])],
         "operators": [_operator(one) for one in answer.operators],
     }
@@ -121,9 +131,15 @@ def _fits(room: Capacity) -> dict[str, Any]:
     }
 
 
-def _constants(constants: Constants) -> dict[str, Any]:
+def _saving_from_typical_pct(answer: Ceiling) -> float | None:
+    typical = answer.typical_tokens_per_s
+    return None if typical is None else saving_pct(typical, answer.tokens_per_s)
+
+
+def _constants(constants: Constants, now_ns: int | None) -> dict[str, Any]:
     return {
         "source": constants.source,
+        "age_s": age_s(constants, now_ns),
         "compute": dict(constants.compute),
         "burst": dict(constants.burst),
         "memory": constants.memory,
@@ -138,6 +154,13 @@ def _constants(constants: Constants) -> dict[str, Any]:
         "created_ns": constants.created_ns,
         "origins": dict(constants.origins),
     }
+
+
+def age_s(constants: Constants, now_ns: int | None) -> float | None:
+    """Return how old a calibration is, in seconds; None for constants that are shipped."""
+    if constants.created_ns is None or now_ns is None:
+        return None
+    return max(0.0, (now_ns - constants.created_ns) / NS_PER_S)
 
 
 def _operator(timed: Timed) -> dict[str, Any]:
@@ -158,3 +181,105 @@ def _operator(timed: Timed) -> dict[str, Any]:
 def _plain(value: float) -> int | float:
     """Return a whole number as an int: FLOPs and bytes mostly are."""
     return int(value) if float(value).is_integer() else value
+
+
+def full(workload: Workload, answer: Ceiling, price: Cost, now_ns: int) -> dict[str, Any]:
+    """Return ``as_dict`` of a workload, with what was asked: GPU, layout, traffic and formats."""
+    document = as_dict(
+        answer,
+        workload.architecture,
+        workload.capacity(),
+        price,
+        workload.execution,
+        now_ns=now_ns,
+    )
+    warnings = [*workload.warnings, *document["warnings"]]
+    return {**document, "warnings": warnings, "asked": asked(workload)}
+
+
+def asked(workload: Workload) -> dict[str, Any]:
+    """Return what a ceiling was computed of, in plain types."""
+    gpu, formats = workload.gpu, workload.architecture.formats
+    return {
+        "gpu": {"name": gpu.name, "sku": gpu.sku, "peak_source": gpu.peak_source},
+        "layout": asdict(workload.layout),
+        "traffic": asdict(workload.phase),
+        "weights": {part.name: getattr(formats, part.name).name for part in fields(formats)},
+        "kv_dtype": workload.execution.kv_dtype,
+        "attention": workload.execution.attention,
+        "is_attention_fused": workload.execution.is_attention_fused,
+        "is_eager": workload.request.is_eager,
+    }
+
+
+def several(workload: Workload, key: str, rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Return a document with many points of one workload, under ``key``."""
+    return {
+        "schema": SCHEMA,
+        "model": _model(workload.architecture, workload.execution.kv_bytes),
+        "phase": workload.phase.name,
+        "asked": asked(workload),
+        key: list(rows),
+    }
+
+
+def figures(answer: Ceiling, gpu_hour_cost: float | None = None) -> dict[str, Any]:
+    """Return the figures by which points are compared; money at ``gpu_hour_cost``."""
+    price = cost(answer.tokens_per_s, answer.gpus, gpu_hour_cost)
+    return {
+        "time_s": answer.time_s,
+        "tokens_per_s": answer.tokens_per_s,
+        "tokens_per_s_per_gpu": answer.tokens_per_s_per_gpu,
+        "roofline_tokens_per_s": answer.roofline_tokens_per_s,
+        "ttft_s": answer.ttft_s,
+        "tpot_s": answer.tpot_s,
+        "arithmetic_intensity_flop_per_byte": answer.arithmetic_intensity_flop_per_byte,
+        "compute_sol_pct": answer.compute_sol_pct,
+        "memory_sol_pct": answer.memory_sol_pct,
+        "mfu_pct": answer.mfu_pct,
+        "mbu_pct": answer.mbu_pct,
+        "bound_by": str(answer.bound_by),
+        "money_per_million_tokens": price.money_per_million_tokens,
+    }
+
+
+def point(one: Point, gpu_hour_cost: float | None) -> dict[str, Any]:
+    """Return a point of a sweep; without figures, and with ``error``, where it cannot be."""
+    found = {} if one.ceiling is None else figures(one.ceiling, gpu_hour_cost)
+    return {"values": dict(one.values), **found, "fits": one.fits, "error": one.error}
+
+
+def step_of_climb(one: Climb, gpu_hour_cost: float | None) -> dict[str, Any]:
+    """Return one concurrency with the figures of the sequences that run."""
+    found = figures(one.ceiling, gpu_hour_cost)
+    return {"clients": one.clients, "running": one.running, **found}
+
+
+def remedies(found: WhatIf) -> dict[str, Any]:
+    """Return remedies, what the ceiling takes for granted, and what does not apply, and why."""
+    return {
+        "remedies": [asdict(one) for one in found.remedies],
+        "assumed": [asdict(one) for one in found.assumed],
+        "not_applicable": dict(found.not_applicable),
+    }
+
+
+def comparison(found: Sequence[Candidate]) -> dict[str, Any]:
+    """Return GPUs side by side, each with its place in every measure."""
+    places = ranks(found)
+    rows = (
+        {
+            "gpu": one.workload.gpu.name,
+            "sku": one.workload.gpu.sku,
+            "gpu_hour_cost": one.gpu_hour_cost,
+            **{measure: getattr(one, measure) for measure in MEASURES},
+            "ranks": {measure: places[measure].get(one.workload.gpu.name) for measure in MEASURES},
+            **figures(one.ceiling, one.gpu_hour_cost),
+            "fits": one.fits,
+            "constants": one.ceiling.constants.source,
+        }
+        for one in found
+    )
+    document = several(found[0].workload, "gpus", rows)
+    del document["asked"]["gpu"]
+    return document

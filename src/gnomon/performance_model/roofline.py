@@ -95,7 +95,11 @@ def time_operator(operator: Operator, roof: Roofs, constants: Constants) -> Time
         memory = constants.decode_attention if decodes else constants.memory
     ideal_compute, ideal_memory = flops / peak, moved / roof.dram_bytes_per_s
     compute_s, memory_s = ideal_compute / compute, ideal_memory / memory
-    launch_s = operator.count * constants.launch_s
+    floors_s = {
+        Kind.PRODUCT: constants.product_floor_s,
+        Kind.DECODE_ATTENTION: constants.decode_attention_floor_s,
+    }
+    launch_s = operator.count * floors_s.get(kind, constants.launch_s)
     return Timed(
         operator,
         launch_s + max(compute_s, memory_s),

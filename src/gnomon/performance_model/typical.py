@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import groupby
 from typing import NamedTuple
 
 
@@ -26,42 +28,126 @@ TYPICAL = {"prefill": _OFFLINE, "decode": _OFFLINE, "verify": _SERVING, "serve":
 
 
 class Published(NamedTuple):
-    """A utilisation that others reported, in percent (low to high), with its convention."""
+    """A utilisation that others reported, in percent (low to high), with its convention.
+
+    ``params``: the model's parameters, by which a figure is found for a model of like size.
+    """
 
     metric: str
     phase: str
     workload: str
+    params: float
     low_pct: float
     high_pct: float
     source: str
 
 
+_FOUNDRY = "mosaicml/llm-foundry scripts/train/benchmarking/README.md"
+# Its bandwidths are over the 2,039 GB/s of an A100-80GB.
+_GPT_FAST = "pytorch-labs/gpt-fast README"
+
 PUBLISHED = (
-    Published("mfu", "train", "PaLM 540B, full rectangle", 45.7, 46.2, "arXiv 2204.02311, app. B"),
     Published(
         "mfu",
         "train",
         "MPT-7B, sequence 2048, 8 H100, full rectangle",
+        6.66e9,
         46.44,
         46.44,
-        "mosaicml/llm-foundry scripts/train/benchmarking/README.md",
+        _FOUNDRY,
     ),
-    Published("mfu", "train", "Llama 3 405B, 8k to 16k H100", 38, 43, "arXiv 2407.21783, table 4"),
     Published(
         "mfu",
         "train",
         "Llama-3.1-8B, sequence 8192, H100 at 500 W, full rectangle",
+        8.03e9,
         33,
         39,
         "pytorch/torchtitan benchmarks/llama3_h100_202412",
     ),
     Published(
-        "mbu",
-        "decode",
-        "Llama-2-7B, batch 1, A100-80GB",
-        68.5,
-        68.5,
-        "pytorch-labs/gpt-fast README",
+        "mfu",
+        "train",
+        "MPT-13B, sequence 2048, 8 to 64 H100, full rectangle",
+        12.9e9,
+        39.58,
+        39.95,
+        _FOUNDRY,
+    ),
+    Published(
+        "mfu",
+        "train",
+        "MPT-30B, sequence 2048, 8 to 32 H100, full rectangle",
+        30.0e9,
+        38.11,
+        43.92,
+        _FOUNDRY,
+    ),
+    Published(
+        "mfu",
+        "train",
+        "MPT-70B, sequence 2048, 32 to 64 H100, full rectangle",
+        64.9e9,
+        36.15,
+        42.57,
+        _FOUNDRY,
+    ),
+    Published(
+        "mfu", "train", "Llama 3 405B, 8k to 16k H100", 405e9, 38, 43, "arXiv 2407.21783, table 4"
+    ),
+    Published(
+        "mfu", "train", "PaLM 540B, full rectangle", 540e9, 45.7, 46.2, "arXiv 2204.02311, app. B"
+    ),
+    Published(
+        "mfu",
+        "prefill",
+        "PaLM 540B, large batches, TPU v4",
+        540e9,
+        76,
+        76,
+        "arXiv 2211.05102, abstract",
+    ),
+    Published("mbu", "decode", "Llama-2-7B, batch 1, A100-80GB", 6.74e9, 68.5, 68.5, _GPT_FAST),
+    Published("mbu", "decode", "Llama-2-70B, batch 1, 2 to 8 A100", 69e9, 55.7, 72.7, _GPT_FAST),
+    Published(
+        "mbu", "decode", "Llama-2-70B int8, batch 1, 1 A100-80GB", 69e9, 64.9, 64.9, _GPT_FAST
     ),
 )
 """Figures to hold one's own against; each counts FLOPs as it says."""
+
+SIZES = ((15e9, "up to 15B"), (100e9, "to 100B"), (float("inf"), "above 100B"))
+"""Classes of models by parameters (upper bound, name): one GPU, one node, many nodes."""
+
+
+class Band(NamedTuple):
+    """What was published of one metric for one phase and size of model, low to high in percent."""
+
+    metric: str
+    phase: str
+    size: str
+    low_pct: float
+    high_pct: float
+    figures: tuple[Published, ...]
+
+
+def size_of(params: float) -> str:
+    """Return the class of ``SIZES`` that a model of so many parameters is in."""
+    return next(name for bound, name in SIZES if params <= bound)
+
+
+def bands(phase: str, figures: Iterable[Published] = PUBLISHED) -> tuple[Band, ...]:
+    """Return the bands of a phase by metric and size, small models first; empty without figures.
+
+    A reference, never pass or fail: hardware, lengths and conventions differ between figures.
+    """
+    ordered = sorted(
+        (one for one in figures if one.phase == phase), key=lambda one: (one.metric, one.params)
+    )
+    grouped = groupby(ordered, key=lambda one: (one.metric, size_of(one.params)))
+    return tuple(_band(metric, phase, size, tuple(group)) for (metric, size), group in grouped)
+
+
+def _band(metric: str, phase: str, size: str, figures: tuple[Published, ...]) -> Band:
+    low = min(one.low_pct for one in figures)
+    high = max(one.high_pct for one in figures)
+    return Band(metric, phase, size, low, high, figures)

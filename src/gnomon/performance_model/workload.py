@@ -31,11 +31,18 @@ DECODE_CONTEXT = 2048
 
 # What a phase takes, and its value where nothing is said.
 _TAKES: dict[str, dict[str, int | str | None]] = {
-    "prefill": {"batch": 1, "prompt": 2048, "cached_prefix": 0},
+    "prefill": {"batch": 1, "prompt": 2048, "cached_prefix": 0, "chunk": None},
     "decode": {"batch": 32, "context": None, "prompt": None, "output": None},
     "serve": {"batch": 32, "prompt": 1024, "output": 256, "cached_prefix": 0},
-    "train": {"batch": 1, "prompt": 4096, "recompute": "none"},
-    "lora": {"batch": 1, "prompt": 4096, "recompute": "none", "lora_rank": 16, "lora_targets": ""},
+    "train": {"batch": 1, "prompt": 4096, "recompute": "none", "zero": 0},
+    "lora": {
+        "batch": 1,
+        "prompt": 4096,
+        "recompute": "none",
+        "zero": 0,
+        "lora_rank": 16,
+        "lora_targets": "",
+    },
 }
 _OF_PHASES = sorted({name for taken in _TAKES.values() for name in taken})
 
@@ -56,6 +63,7 @@ class Request:
     output: float | None = None
     context: int | None = None
     cached_prefix: float | None = None
+    chunk: int | None = None
     recompute: str | None = None
     lora_rank: int | None = None
     lora_targets: str | None = None
@@ -64,6 +72,7 @@ class Request:
     pp: int = 1
     ep: int = 1
     dp: int | None = None
+    zero: int | None = None
     dtype: str | None = None
     kv_dtype: str = "bf16"
     attention: str = "causal"
@@ -80,6 +89,7 @@ class Request:
             return self._decode(**values)
         if self.phase == "serve":
             return Serve(**values)
+        del values["zero"]  # the layout's
         values["sequence"] = values.pop("prompt")
         if self.phase == "train":
             return Train(**values)
@@ -120,18 +130,17 @@ class Request:
     def layout(self) -> Layout:
         """Return how the model lies on the GPUs. Raises ModelError where they are not enough."""
         dp = 1 if self.dp is None else self.dp
-        if self.count is None:
-            return Layout(self.tp, self.pp, self.ep, dp)
-        whole("--count", self.count, 1, MOST_GPUS)
-        one = Layout(self.tp, self.pp, dp=dp)
-        if self.dp is None and self.count % one.gpus == 0:
-            return Layout(self.tp, self.pp, self.ep, self.count // one.gpus)
-        if self.dp is None or one.gpus != self.count:
-            raise ModelError(
-                f"--count is {self.count}, and tp x pp x dp takes {one.gpus} "
-                f"({self.tp} x {self.pp} x {dp}): make them agree, or leave --count out"
-            )
-        return Layout(self.tp, self.pp, self.ep, dp)
+        if self.count is not None:
+            whole("--count", self.count, 1, MOST_GPUS)
+            taken = Layout(self.tp, self.pp, dp=dp).gpus
+            if self.dp is None and self.count % taken == 0:
+                dp = self.count // taken
+            elif taken != self.count:
+                raise ModelError(
+                    f"--count is {self.count}, and tp x pp x dp takes {taken} "
+                    f"({self.tp} x {self.pp} x {dp}): make them agree, or leave --count out"
+                )
+        return Layout(self.tp, self.pp, self.ep, dp, zero=self.zero or 0)
 
     def execution(self) -> Execution:
         """Return how the engine runs it."""
@@ -160,19 +169,25 @@ class Workload:
     constants: Constants = DEFAULT
     warnings: tuple[str, ...] = ()
 
-    def ceiling(self) -> Ceiling:
-        """Return what it could reach. Raises ModelError as ``ceiling.ceiling`` does."""
+    def ceiling(self, first_token_s: float | None = None) -> Ceiling:
+        """Return what it could reach. Raises ModelError as ``ceiling.ceiling`` does.
+
+        ``first_token_s`` is the TTFT, where it is known of another batch or output.
+        """
+        if self.request.is_eager and isinstance(self.phase, Serve) and first_token_s is None:
+            first_token_s = replace(self, phase=self.phase.alone()).ceiling().time_s
         answer = ceiling(
-            self.architecture, self.gpu, self.layout, self.phase, self.constants, self.execution
+            self.architecture,
+            self.gpu,
+            self.layout,
+            self.phase,
+            self.constants,
+            self.execution,
+            first_token_s,
         )
         if not self.request.is_eager:
             return answer
-        answer = retimed(answer, map(launched_eagerly, answer.operators))
-        if isinstance(self.phase, Serve):
-            answer = replace(
-                answer, ttft_s=replace(self, phase=self.phase.alone()).ceiling().ttft_s
-            )
-        return answer
+        return retimed(answer, map(launched_eagerly, answer.operators))
 
     def capacity(self) -> Capacity:
         """Return what it needs of the GPUs' memory."""

@@ -53,7 +53,7 @@ def draw(
     """
     plot_width = max(2, width - AXIS_WIDTH - LABEL_WIDTH)
     plot_height = max(1, height - 1)
-    grid = _grid(lines, plot_width, plot_height)
+    plot = grid(lines, plot_width, plot_height)
     labels = _labels(lines, plot_height)
     columns = {min(plot_width - 1, int(mark.at * plot_width)) for mark in marks}
     rows = []
@@ -61,7 +61,7 @@ def draw(
         text = Text(_axis(row, plot_height), style=palette.FAINT)
         cells = [
             ("┊", palette.FAINT) if cell[0] == " " and column in columns else cell
-            for column, cell in enumerate(grid[row])
+            for column, cell in enumerate(plot[row])
         ]
         for colour, run in groupby(cells, key=lambda cell: cell[1]):
             text.append("".join(character for character, _ in run), style=colour)
@@ -95,17 +95,17 @@ def _axis(row: int, plot_height: int) -> str:
     return " 50│" if plot_height >= 5 and row == plot_height // 2 else "   │"
 
 
-def _grid(lines: Sequence[Line], width: int, height: int) -> list[list[tuple[str, str]]]:
-    """Merge the series cell by cell: a line hides what is under it, an area joins dots."""
+def grid(lines: Sequence[Line], width: int, height: int) -> list[list[tuple[str, str]]]:
+    """Return rows of cells (character, colour): a line hides what is under it, areas join dots."""
     layers = [(line, _dots(line, width, height)) for line in lines]
-    grid = []
+    rows = []
     for row in range(height):
         cells = []
         for column in range(width):
             bits, colour = _cell([(line, dots[row][column]) for line, dots in layers])
             cells.append((chr(BRAILLE + bits) if bits else " ", colour))
-        grid.append(cells)
-    return grid
+        rows.append(cells)
+    return rows
 
 
 def _cell(layers: Iterable[tuple[Line, int]]) -> tuple[int, str]:

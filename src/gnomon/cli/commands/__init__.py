@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 SHORT_HELP: Mapping[str, str] = {
+    "calibrate": "Measure on this GPU what ceilings are computed from.",
+    "ceiling": "Say what a model could reach at best on a GPU, and what binds it.",
     "completion": "Print the completion script of a shell.",
     "demo": "Replay a real H200 recording: no GPU needed.",
     "doctor": "Say what can be measured here, what not, and what to do about it.",
@@ -18,6 +20,7 @@ SHORT_HELP: Mapping[str, str] = {
     "mark": "Name what the workload is doing from now on.",
     "query": "Ask a recording in SQL.",
     "record": "Record what the GPUs and their host do.",
+    "roofline": "Draw the roofs of a GPU, a model under them, and what was measured.",
     "summary": "Say how close the GPUs ran to their peak, and where the rest went.",
     "top": "Watch how close the GPUs run to their peak, live or in a recording.",
 }
