@@ -149,6 +149,7 @@ def test_a_model_puts_its_ceiling_beside_what_was_reached(gnomon, h200_recording
     ("options", "words"),
     [
         (["--batch", "8"], "--batch describes what a model does: add --model"),
+        (["--eager"], "--eager describes"),
         (["--model", "Llama-9"], "did you mean"),
         ([*PREFILL, "--context", "100"], "--context is for --phase decode"),
         ([*PREFILL, "--tp", "3"], "tp"),

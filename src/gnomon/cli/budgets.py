@@ -13,6 +13,9 @@ from gnomon.recording.base import Meta
 if TYPE_CHECKING:
     from gnomon.analysis.budget import CeilingOf, Target
 
+# The options that are not called as what they mean.
+SWITCHES = {"is_eager": "eager", "is_attention_fused": "unfused-attention"}
+
 
 def ceilings(asked: Asked, meta_of: Callable[[], Meta]) -> CeilingOf | None:
     """Return what gives each GPU its ceiling; None where no model was named.
@@ -22,7 +25,8 @@ def ceilings(asked: Asked, meta_of: Callable[[], Meta]) -> CeilingOf | None:
     """
     if asked.model is None:
         if asked.options:
-            option = next(iter(asked.options)).replace("_", "-")
+            name = next(iter(asked.options))
+            option = SWITCHES.get(name, name.replace("_", "-"))
             raise CommandError(f"--{option} describes what a model does: add --model", exit_code=2)
         return None
     _check(asked.model, asked)
