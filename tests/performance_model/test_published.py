@@ -3,6 +3,7 @@
 import pytest
 
 from gnomon.performance_model.architecture import Architecture, GroupedAttention, LayerGroup, Mlp
+from gnomon.performance_model.cost import cost, gpus_needed
 from gnomon.performance_model.operators import Execution
 from gnomon.performance_model.phases import Decode, Prefill, Serve, Train
 from tests.performance_model.models import FULL, H100, bf16, step
@@ -140,3 +141,25 @@ def test_a_thousand_short_conversations_reach_a_compute_sol_of_46():
     answer = step(LLAMA_8B, Serve(1024, prompt=512, output=512))
 
     assert answer.compute_sol_pct == pytest.approx(46, abs=2)
+
+
+@pytest.mark.parametrize(("tflops", "printed_pct"), [(430, 43), (400, 41), (380, 38)])
+def test_llama_3_reports_the_mfu_of_its_405b_run(tflops, printed_pct):
+    """arXiv 2407.21783, table 4: 430, 400 and 380 TFLOP/s of an H100 are 43, 41 and 38 %."""
+    assert 100 * tflops * 1e12 / H100.peak_flops["bf16"] == pytest.approx(printed_pct, abs=0.6)
+
+
+def test_databricks_reports_the_mbu_of_a_7b_model():
+    """Databricks' blog: 7B in 16 bits, TPOT 14 ms, 2 TB/s: 50 %, of 14 GB; weights are 13.2."""
+    moved = step(LLAMA_7B, Decode(1, 1)).bytes.weights
+
+    assert moved / 14e-3 / 2e12 == pytest.approx(0.50, abs=0.03)
+
+
+def test_gpus_needed_are_those_of_the_peak_over_the_mfu():
+    """A quoted sum: 333 GPUs at 3 dollars an hour for a year are 8.75 million dollars."""
+    needed = gpus_needed(100 * H100_BF16_FLOPS, H100_BF16_FLOPS, 30)
+    a_year = cost(1, 333, gpu_hour_cost=3.0)
+
+    assert needed == pytest.approx(333.3, abs=0.05)
+    assert a_year.money_per_million_tokens * 8760 * 3600 / 1e6 == pytest.approx(8.75e6, rel=1e-3)
