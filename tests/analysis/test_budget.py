@@ -16,7 +16,7 @@ from gnomon.performance_model.phases import Decode, Prefill
 H200 = profile(sku_facts("H200-SXM-141GB"))
 LLAMA = huggingface.read("Llama-3.1-8B").architecture
 BEST = ceiling(LLAMA, H200, Layout(), Prefill(8, 2048))
-TARGET = Target("Llama-3.1-8B", BEST)
+TARGET = Target("Llama-3.1-8B", "prefill, 8 prompts", BEST)
 
 
 def measured(share, **more):
@@ -49,7 +49,7 @@ def test_the_budget_is_what_lies_between_achieved_and_attainable():
 
 
 def test_the_budget_is_told_of_the_side_that_binds():
-    decode = Target("Llama-3.1-8B", ceiling(LLAMA, H200, Layout(), Decode(32, 1024)))
+    decode = Target("Llama-3.1-8B", "decode", ceiling(LLAMA, H200, Layout(), Decode(32, 1024)))
 
     summary = with_budget(measured(0.5, tokens_per_s=None, memory_sol_pct=50.0), decode)
 

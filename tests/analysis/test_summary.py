@@ -3,6 +3,7 @@
 import pytest
 
 from gnomon.analysis.summary import summarize
+from gnomon.analysis.summary_types import doubt
 from gnomon.recording.base import Unavailable
 
 from . import scenes as s
@@ -53,6 +54,7 @@ def test_between_two_samples_of_the_true_clock_nvmls_is_corrected_by_their_ratio
 
     assert (summary.sm_clock_source, summary.at_most) == ("cupti", False)
     assert summary.sm_clock_measured_pct == pytest.approx(10.0)
+    assert not summary.sm_clock_estimated
     mean_mhz = (1489 + 1600) / 2 * 1346 / 1489
     assert summary.compute_sol_pct == pytest.approx(93.0 * mean_mhz / 1829.94, rel=1e-4)
 
@@ -68,6 +70,30 @@ def test_a_sample_of_the_true_clock_speaks_for_work_of_its_own_kind_only():
 
     assert (summary.sm_clock_source, summary.at_most) == ("nvml", True)
     assert summary.sm_clock_mhz == pytest.approx(1489.0)
+
+
+def test_a_window_without_a_sample_of_its_own_is_said_to_be_estimated():
+    gpm = s.rows("gpm", s.GEMM, count=10, length_ns=s.SECOND_NS)
+    pm = s.rows("pm", PM_SECOND, count=1, length_ns=s.SECOND_NS)
+    measurements = s.memory(gpm + pm)
+
+    own, late = summarize(measurements, by=5 * s.SECOND_NS)
+
+    assert (own.sm_clock_estimated, late.sm_clock_estimated) == (False, True)
+    assert doubt(late) == "~"
+    assert "about 25 % of peak" in late.verdict
+    assert late.compute_sol_pct == pytest.approx(own.compute_sol_pct)
+
+
+def test_one_odd_sample_of_a_turn_does_not_decide():
+    gpm = s.rows("gpm", s.GEMM, count=60)
+    pm = s.rows("pm", PM_SECOND, count=9) + s.rows(
+        "pm", PM_SECOND | {"sm_clock_mhz": 1250.0}, first=9, count=1
+    )
+
+    late = summarize(s.memory(gpm + pm), from_ns=s.BEGIN_NS + s.SECOND_NS)[0]
+
+    assert late.sm_clock_mhz == pytest.approx(1346.0)
 
 
 def test_time_without_work_needs_no_true_clock():

@@ -142,7 +142,8 @@ def test_a_model_puts_its_ceiling_beside_what_was_reached(gnomon, h200_recording
     )
     text = gnomon("summary", h200_recording, *PREFILL).stdout
     assert "attainable 74" in text
-    assert "prefill of Llama-3.1-8B, default constants" in text
+    assert "Llama-3.1-8B, default constants" in text
+    assert gpu["budget"]["traffic"] in text
 
 
 @pytest.mark.parametrize(

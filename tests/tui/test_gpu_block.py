@@ -105,7 +105,9 @@ def test_the_compact_heading_stands_over_its_columns(width):
 def test_a_ceiling_stands_beside_what_was_reached(height):
     side = Side("compute", attainable_pct=73.4, achieved_pct=55.5, budget_pct=17.9)
     memory = Side("memory", attainable_pct=30.0)
-    budget = Budget("Llama-3.1-8B", "prefill", 1, "default", "compute", 5e4, side, memory)
+    budget = Budget(
+        "Llama-3.1-8B", "prefill", "8 prompts", 1, "default", "compute", 5e4, side, memory
+    )
 
     text = plain(block(view(summary=replace(summary(), budget=budget)), 120, height))
 

@@ -20,9 +20,10 @@ CeilingOf = Callable[[GpuSummary], "Target | None"]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A ceiling and the name of the model that it is of."""
+    """A ceiling, the name of the model that it is of, and the traffic in words."""
 
     model: str
+    traffic: str
     ceiling: Ceiling
 
 
@@ -43,6 +44,7 @@ def with_budget(summary: GpuSummary, target: Target) -> GpuSummary:
     budget = Budget(
         model=target.model,
         phase=best.phase,
+        traffic=target.traffic,
         gpus=best.gpus,
         constants=best.constants.source,
         bound_by=best.bound_by.value,

@@ -26,12 +26,14 @@ class Side:
 class Budget:
     """What a model could reach on this GPU, and how much of that is left.
 
-    ``attainable_tokens_per_s`` is that of all ``gpus`` that the model runs on. The budget of the
-    side that does not bind is physics too: more of it is no gain.
+    ``traffic`` says in words what was assumed. ``attainable_tokens_per_s`` is that of all ``gpus``
+    that the model runs on. The budget of the side that does not bind is physics too: more of it
+    is no gain.
     """
 
     model: str
     phase: str
+    traffic: str
     gpus: int
     constants: str
     bound_by: str

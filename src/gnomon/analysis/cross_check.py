@@ -18,7 +18,9 @@ ABOVE_CEILING = 1.05
 # Below this share of a peak, what else runs on the GPU decides.
 LEAST_PCT = 2.0
 
-FEWER = "a prefix cache, shorter prompts, a smaller model or a wider dtype"
+# Why tokens were cheaper than described, and why there were more of them.
+FEWER = "a prefix cache, shorter prompts or contexts, or a smaller model"
+FASTER = f"{FEWER}, a larger batch, or a narrower dtype"
 MORE_FLOPS = "recompute, padding, rejected drafts, longer sequences or another model"
 MORE_BYTES = "operators that are not fused, a smaller batch, longer contexts or another model"
 # By how much the two may differ, and what it means where counters saw more. FLOPs are counted
@@ -90,7 +92,7 @@ def _too_many_tokens(made_per_s: float, attainable_per_s: float) -> str | None:
         return None
     return (
         f"inputs wrong: {made_per_s:,.0f} tokens/s were made, and {attainable_per_s:,.0f} are "
-        f"attainable: {FEWER}?"
+        f"attainable: {FASTER}?"
     )
 
 

@@ -93,7 +93,7 @@ def _touched(
     found: Sequence[Host], windows: Sequence[Window], spans: Intervals
 ) -> Iterator[tuple[Host, Window]]:
     """Yield the windows that a part has something to say about."""
-    first_ns, last_ns = int(spans.start_ns.min()), int(spans.end_ns.max())
+    first_ns, last_ns = int(spans.start_ns[0]), int(spans.end_ns[-1])
     for host, window in zip(found, windows, strict=True):
         if window.from_ns < last_ns and window.to_ns > first_ns:
             yield host, window

@@ -71,6 +71,7 @@ class GpuSummary:
     sm_clock_measured_pct: float | None = None
     ledger: ComputeLedger = field(default_factory=ComputeLedger)
     achieved_basis: str | None = None
+    sm_clock_estimated: bool = False
     at_most: bool = False
     bound_by: str | None = None
     memory_ledger: MemoryLedger = field(default_factory=MemoryLedger)
@@ -105,7 +106,23 @@ class GpuSummary:
         return asdict(self)
 
 
-def is_partly_measured(summary: GpuSummary) -> bool:
-    """Tell whether a true SM clock was sampled in turns, and estimated in between."""
+def doubt(summary: GpuSummary) -> str:
+    """Return what stands before compute SOL: "<=" for a bound, "~" for an estimate, or nothing."""
+    if summary.compute_sol_pct is None:
+        return ""
+    if summary.at_most:
+        return "<="
+    return "~" if summary.sm_clock_estimated else ""
+
+
+def clock_note(summary: GpuSummary) -> str:
+    """Return what is to be known of the SM clock; empty where it was measured all along."""
     measured = summary.sm_clock_measured_pct
-    return summary.sm_clock_source != "nvml" and measured is not None and measured < FULLY_PCT
+    if summary.at_most:
+        partly = "" if summary.sm_clock_source == "nvml" else "in part NVML's, which "
+        return f"{partly}reads high on tensor work"
+    if summary.sm_clock_estimated:
+        return "NVML's, scaled by samples seconds away"
+    if summary.sm_clock_source == "nvml" or measured is None or measured >= FULLY_PCT:
+        return ""
+    return f"sampled {measured:.0f} % of the time, NVML's scaled between"

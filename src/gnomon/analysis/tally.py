@@ -7,6 +7,7 @@ number of pieces: ``add`` each in the order of time, then read the results.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -133,6 +134,7 @@ class ComputeTally:
     _active_clock: float = 0.0
     _pipes: defaultdict[Pipe, float] = field(default_factory=lambda: defaultdict(float))
     _products: dict[Pipe, float] = field(default_factory=dict)
+    _true_products: defaultdict[Pipe, float] = field(default_factory=lambda: defaultdict(float))
     _known_products: defaultdict[Pipe, float] = field(default_factory=lambda: defaultdict(float))
 
     def add(self, rows: SolRows, where: slice, weights: Floats) -> None:
@@ -167,6 +169,7 @@ class ComputeTally:
         for pipe, values in rows.products.items():
             products = column(values) * weights
             self._products[pipe] = self._products.get(pipe, 0.0) + float(products.sum())
+            self._true_products[pipe] += float(products[is_true].sum())
             self._known_products[pipe] += float(products[is_known].sum())
 
     def means(self) -> ComputeMeans:
@@ -202,9 +205,17 @@ class ComputeTally:
     @property
     def known_share(self) -> float:
         """Share of the winning pipe's work (0 to 1) at a clock that was measured, or estimated."""
+        return self._share_of_work(self._known_products)
+
+    @property
+    def sampled_share(self) -> float:
+        """Share of the winning pipe's work (0 to 1) at a clock that was measured."""
+        return self._share_of_work(self._true_products)
+
+    def _share_of_work(self, part: Mapping[Pipe, float]) -> float:
         pipe = self.means().pipe
         work = self._products[pipe]
-        return self._known_products[pipe] / work if work > 0 else self.true_share
+        return part.get(pipe, 0.0) / work if work > 0 else self.true_share
 
     @property
     def idle_in_gaps(self) -> float | None:

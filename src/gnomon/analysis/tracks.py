@@ -29,6 +29,9 @@ TRUE_CLOCK_COVERAGE = 0.5
 # 1 on other pipes, anything on an idle GPU. So a measurement speaks for tensor work of its own
 # kind (percent of cycles, split here), and not for long.
 RATIO_HOLDS_NS = 10_000_000_000
+LEAST_RATIO, MOST_RATIO = 0.8, 1.05
+# Samples further apart than this are of two turns.
+TURNS_APART_NS = 2_000_000_000
 KINDS_OF_TENSOR_WORK_PCT = (10.0, 40.0, 70.0)
 
 Readings = tuple[Intervals, Floats]
@@ -164,7 +167,8 @@ class Track:
             usable = np.isnan(clock) & (coverage >= needed)
             clock[usable] = values[usable]
         kinds = np.digitize(
-            base.columns.get("tensor_active_pct", 0 * true), KINDS_OF_TENSOR_WORK_PCT
+            np.nan_to_num(base.columns.get("tensor_active_pct", np.zeros(len(true)))),
+            KINDS_OF_TENSOR_WORK_PCT,
         )
         return _clock(base.intervals, true, reported, kinds)
 
@@ -216,18 +220,27 @@ def _clock(intervals: Intervals, true: Floats, reported: Floats, kinds: Ints) ->
     is_true = ~np.isnan(true)
     clock = np.where(is_true, true, reported)
     is_estimated = np.zeros(len(clock), dtype=bool)
+    ratio = true / np.where(reported > 0, reported, np.nan)
+    plausible = (ratio >= LEAST_RATIO) & (ratio <= MOST_RATIO)
     for kind in range(1, len(KINDS_OF_TENSOR_WORK_PCT) + 1):
-        pairs = np.flatnonzero(is_true & (reported > 0) & (kinds == kind))
+        pairs = np.flatnonzero(plausible & (kinds == kind))
         others = np.flatnonzero(~is_true & ~np.isnan(reported) & (kinds == kind))
         if not len(pairs) or not len(others):
             continue
-        nearest = pairs[_nearest(intervals.end_ns[pairs], intervals.end_ns[others])]
-        distance_ns = np.abs(intervals.end_ns[nearest] - intervals.end_ns[others])
-        near = distance_ns <= RATIO_HOLDS_NS
+        at_ns, ratios = _turns(intervals.end_ns[pairs], ratio[pairs])
+        nearest = _nearest(at_ns, intervals.end_ns[others])
+        near = np.abs(at_ns[nearest] - intervals.end_ns[others]) <= RATIO_HOLDS_NS
         others, nearest = others[near], nearest[near]
-        clock[others] = reported[others] * (true[nearest] / reported[nearest])
+        clock[others] = reported[others] * ratios[nearest]
         is_estimated[others] = True
     return Clock(clock, is_true, is_estimated)
+
+
+def _turns(ts_ns: Ints, ratio: Floats) -> tuple[Ints, Floats]:
+    """Return when each turn of samples was, and the median of its ratios: one may be an edge."""
+    turns = np.split(np.arange(len(ts_ns)), np.flatnonzero(np.diff(ts_ns) > TURNS_APART_NS) + 1)
+    when = [int(np.median(ts_ns[turn])) for turn in turns]
+    return np.array(when), np.array([float(np.median(ratio[turn])) for turn in turns])
 
 
 def _nearest(ascending: Ints, wanted: Ints) -> Ints:

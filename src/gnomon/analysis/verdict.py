@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gnomon.analysis.bounds import THRESHOLDS
-from gnomon.analysis.summary_types import GpuSummary
+from gnomon.analysis.summary_types import GpuSummary, doubt
 from gnomon.enums import BoundBy, ThrottleReason
 
 PIPE_NAMES = {
@@ -85,7 +85,7 @@ def _memory(summary: GpuSummary) -> str:
 
 
 def _compute(summary: GpuSummary) -> str:
-    at = "no more than" if summary.at_most else "at"
+    at = {"<=": "no more than", "~": "at about"}.get(doubt(summary), "at")
     text = (
         f"compute-bound: {PIPE_NAMES.get(summary.pipe or '', summary.pipe)} pipe "
         f"{at} {summary.compute_sol_pct or 0.0:.0f} % of peak"
@@ -106,7 +106,7 @@ def _compute(summary: GpuSummary) -> str:
 def _clock(summary: GpuSummary) -> str:
     pipe = PIPE_NAMES.get(summary.pipe or "", summary.pipe)
     loss = summary.ledger.clock_pct or 0.0
-    at_least = "at least " if summary.at_most else ""
+    at_least = {"<=": "at least ", "~": "about "}.get(doubt(summary), "")
     return (
         f"throttled: {_throttle(summary)} holds the SM clock at {summary.sm_clock_mhz or 0.0:,.0f} "
         f"of {summary.reference_clock_mhz or 0.0:,.0f} MHz and costs {at_least}{loss:.0f} % of "

@@ -31,6 +31,7 @@ def ceilings(asked: Asked, meta_of: Callable[[], Meta]) -> CeilingOf | None:
         return None
     _check(asked.model, asked)
     from gnomon.analysis.budget import Target  # noqa: PLC0415
+    from gnomon.cli.ceiling_text import traffic_text  # noqa: PLC0415  rich
     from gnomon.hardware import profile  # noqa: PLC0415
 
     known: dict[tuple[str, str | None], Target] = {}
@@ -43,7 +44,8 @@ def ceilings(asked: Asked, meta_of: Callable[[], Meta]) -> CeilingOf | None:
                 return None
             with usage_errors():
                 workload = asked.workload(gpu, summary.uuid)
-                known[key] = Target(workload.base.name, workload.ceiling())
+                traffic = traffic_text(workload.phase)
+                known[key] = Target(workload.base.name, traffic, workload.ceiling())
         return known[key]
 
     return ceiling_of

@@ -39,10 +39,10 @@ def print_model(workload: Workload, out: Console) -> None:
 def _print_title(where: str, workload: Workload, out: Console) -> None:
     title = Text(workload.architecture.name, style="bold")
     out.print(title.append(f"  {where}" if where else "", style="not bold"))
-    print_lines([Text(f"{_traffic(workload.phase)}; {_formats(workload)}", "dim")], out)
+    print_lines([Text(f"{traffic_text(workload.phase)}; {_formats(workload)}", "dim")], out)
 
 
-def _traffic(phase: Phase) -> str:
+def traffic_text(phase: Phase) -> str:
     if isinstance(phase, Prefill):
         return f"prefill of {phase.batch:,} x {phase.prompt:,} tokens{_prefix(phase)}"
     if isinstance(phase, Decode):

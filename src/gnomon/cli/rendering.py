@@ -17,7 +17,8 @@ from gnomon.analysis.summary_types import (
     ComputeLedger,
     GpuSummary,
     MemoryLedger,
-    is_partly_measured,
+    clock_note,
+    doubt,
 )
 from gnomon.cli import ledger_bar
 from gnomon.cli.numbers import UNKNOWN, gib, pct, rate, scaled, span, whole
@@ -138,9 +139,7 @@ def _fact(label: str, value: str, remark: str = "") -> Text:
 
 
 def _compute_sol(summary: GpuSummary) -> str:
-    # The NVML clock reads high under tensor load: the product is then an upper bound.
-    at_most = "<=" if summary.at_most and summary.compute_sol_pct is not None else ""
-    return at_most + pct(summary.compute_sol_pct)
+    return doubt(summary) + pct(summary.compute_sol_pct)
 
 
 def _busy_beside_sol(summary: GpuSummary) -> list[Text]:
@@ -165,7 +164,8 @@ def _budget(summary: GpuSummary, budget: Budget) -> list[Text]:
     other = budget.memory if budget.binding is budget.compute else budget.compute
     return [
         _fact("ceiling", budget_text(budget), f"and {other.name} {other.attainable_pct:.0f} %"),
-        _fact("", tokens, f"{budget.phase} of {budget.model}{on}, {budget.constants} constants"),
+        _fact("", tokens, f"{budget.model}{on}, {budget.constants} constants"),
+        _fact("", budget.traffic),
     ]
 
 
@@ -181,10 +181,8 @@ def _ledger(
 def _facts(summary: GpuSummary) -> list[Text]:
     reference = whole(summary.reference_clock_mhz, "MHz")
     source = f"from {summary.sm_clock_source}" if summary.sm_clock_source else ""
-    if summary.at_most:
-        source += ": reads high on tensor work"
-    elif is_partly_measured(summary):
-        source += f", sampled {summary.sm_clock_measured_pct:.0f} % of the time"
+    if note := clock_note(summary):
+        source += f": {note}"
     power = f"{whole(summary.power_watts, 'W')} of {whole(summary.power_limit_watts, 'W')}"
     per_watt = summary.tflops_per_watt
     efficiency = [] if per_watt is None else [f"{per_watt:.2f} TFLOP/s per W"]

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import TextIO
 
-from gnomon.analysis.summary_types import GpuSummary
+from gnomon.analysis.summary_types import GpuSummary, doubt
 from gnomon.cli.numbers import duration
 
 
@@ -26,10 +26,10 @@ def status_text(elapsed_ns: int, summaries: Sequence[GpuSummary], problem: str =
 
 
 def _one_gpu(summary: GpuSummary) -> str:
-    at_most = "<=" if summary.at_most else ""
+    compute = doubt(summary) + _whole(summary.compute_sol_pct)
     text = (
-        f"GPU busy {_whole(summary.busy_pct)}, SOL compute "
-        f"{at_most}{_whole(summary.compute_sol_pct)} memory {_whole(summary.memory_sol_pct)} %"
+        f"GPU busy {_whole(summary.busy_pct)}, SOL compute {compute} "
+        f"memory {_whole(summary.memory_sol_pct)} %"
     )
     return text if summary.power_watts is None else f"{text}, {summary.power_watts:.0f} W"
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from rich.text import Text
 
-from gnomon.analysis.summary_types import ComputeLedger, MemoryLedger, is_partly_measured
+from gnomon.analysis.summary_types import ComputeLedger, MemoryLedger, clock_note
 from gnomon.tui import bar, facts, palette
 from gnomon.tui.figures import MISSING, gib, pct, rate, whole
 from gnomon.tui.gpu_block import beside, sol_rows, title, verdict
@@ -132,12 +132,10 @@ def _notes(view: GpuView) -> list[Text]:
     """What the numbers rest on: pipe, clock source, peaks, throttling, warnings, losses."""
     summary = view.summary
     clock = summary.sm_clock_source or MISSING
+    if note := clock_note(summary):
+        clock += f": {note}"
     if summary.at_most:
-        clock += ": reads high on tensor work, so achieved and compute SOL are at most"
-    elif is_partly_measured(summary):
-        clock += (
-            f": sampled {summary.sm_clock_measured_pct:.0f} % of the time, NVML's scaled between"
-        )
+        clock += ", so achieved and compute SOL are at most"
     lost = summary.losses.get("samples_lost")
     pairs = [
         ("winning pipe", Text(summary.pipe or MISSING)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.text import Text
 
+from gnomon.analysis.summary_types import doubt
 from gnomon.enums import ThrottleReason
 from gnomon.tui import palette
 from gnomon.tui.figures import MISSING, gib, of, pct, rate, whole
@@ -70,7 +71,7 @@ def clock(view: GpuView) -> Text:
     summary = view.summary
     text = pair("clock", of(summary.sm_clock_mhz, summary.reference_clock_mhz, "MHz"))
     if summary.sm_clock_mhz is not None and summary.sm_clock_source:
-        at_most = ", at most" if summary.at_most else ""
+        at_most = {"<=": ", at most", "~": ", estimated"}.get(doubt(summary), "")
         text.append(f" ({summary.sm_clock_source}{at_most})", style=palette.DIM)
     reasons = throttle(view)
     return joined([text, reasons])

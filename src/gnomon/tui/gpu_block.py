@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from gnomon.analysis.budget_types import Budget
-from gnomon.analysis.summary_types import ComputeLedger, MemoryLedger
+from gnomon.analysis.summary_types import ComputeLedger, MemoryLedger, doubt
 from gnomon.tui import bar, facts, palette
 from gnomon.tui.figures import MISSING, gib, pct, whole
 from gnomon.tui.gpu_chart import sol_chart
@@ -125,9 +125,8 @@ def sol_rows(view: GpuView, width: int, *, with_facts: bool = False) -> list[Tex
 
 
 def compute_sol(view: GpuView, digits: int) -> str:
-    """``≤55.5``: at most, where the clock that it rests on reads high."""
-    text = pct(view.summary.compute_sol_pct, digits)
-    return f"≤{text}" if view.summary.at_most and text[0].isdigit() else text
+    """``≤55.5``: at most, where the clock that it rests on reads high; ``~`` where estimated."""
+    return doubt(view.summary).replace("<=", "≤") + pct(view.summary.compute_sol_pct, digits)
 
 
 def _short_facts(view: GpuView) -> list[Text]:
