@@ -85,6 +85,12 @@ def test_a_window_without_a_sample_of_its_own_is_said_to_be_estimated():
     assert late.compute_sol_pct == pytest.approx(own.compute_sol_pct)
 
 
+def test_an_idle_gpu_has_no_doubtful_clock():
+    summary = only(s.memory(s.rows("gpm", s.IDLE)))
+
+    assert (summary.sm_clock_source, summary.at_most) == ("nvml", False)
+
+
 def test_one_odd_sample_of_a_turn_does_not_decide():
     gpm = s.rows("gpm", s.GEMM, count=60)
     pm = s.rows("pm", PM_SECOND, count=9) + s.rows(

@@ -42,6 +42,8 @@ SINGLE_DTYPE_PIPES = frozenset({Pipe.FP64_TENSOR, Pipe.FP64, Pipe.FP32, Pipe.FP1
 # turns of 1 s in 10, an H200's phases of 4 to 8 s then erred by 1 % in the middle and up to 15,
 # those with samples of their own by 0.2 and up to 1.5.
 OWN_SAMPLES = 0.05
+# A share that reads 0.0 has nothing to doubt.
+LEAST_SHOWN = 0.05
 
 PLAIN_MEANS = (
     "busy_pct",
@@ -218,7 +220,7 @@ def _with_compute(summary: GpuSummary, gpu: _Gpu, tally: Tally, window: Window) 
     if compute is None:
         return summary
     means = compute.means()
-    is_doubtful = means.pipe in PIPES_WITH_WRONG_NVML_CLOCK
+    is_doubtful = means.pipe in PIPES_WITH_WRONG_NVML_CLOCK and means.product_pct >= LEAST_SHOWN
     source = tally.clock_source if compute.known_share >= 0.5 else "nvml"
     useful = _useful_pct(window, gpu.profile)
     ledger = compute_ledger(means, useful)
