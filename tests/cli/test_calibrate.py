@@ -1,5 +1,6 @@
 """`gnomon calibrate`: what it prints and writes; measuring itself needs a GPU."""
 
+import errno
 import json
 
 import pytest
@@ -60,6 +61,41 @@ def test_output_names_another_file_and_keeps_nothing_else(gnomon, measured, tmp_
 
     assert json.loads(done.stdout) == json.loads(file.read_text())
     assert not (tmp_path / "state" / "calibrations").exists()
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_anything_is_measured(
+    gnomon, monkeypatch, tmp_path
+):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(calibrator, "calibrate", lambda *_, **__: pytest.fail("it measured"))
+    done = gnomon("calibrate", "-o", tmp_path / "file" / "mine.json")
+
+    assert done.returncode == 1
+    assert f"{tmp_path / 'file'}: " in done.stderr
+    assert "choose another file with -o" in done.stderr
+
+
+def test_the_place_is_tried_without_a_trace(gnomon, monkeypatch, tmp_path):
+    monkeypatch.setattr(calibrator, "find_spec", lambda _: None)
+    gnomon("calibrate", "-o", tmp_path / "new" / "mine.json")
+
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_what_was_measured_is_not_lost_where_it_cannot_be_written(
+    gnomon, measured, monkeypatch, tmp_path, form
+):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(document, "write", full)
+    done = gnomon("calibrate", "-o", tmp_path / "mine.json", *form)
+
+    assert done.returncode == 1
+    assert json.loads(done.stdout) == calibration().document
+    assert "No space left on device" in done.stderr
+    assert "--constants" in done.stderr
 
 
 def test_what_failed_is_listed(gnomon, measured):

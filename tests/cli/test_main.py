@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 from importlib import import_module, metadata
@@ -7,6 +8,7 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from gnomon import __version__
 from gnomon._errors import CommandError, GnomonError, SourceError
@@ -180,7 +182,25 @@ def test_closed_pipe_is_quiet():
     )
 
     assert done.stderr == ""
-    assert done.stdout.strip() in {"1", "0"}  # 0 where it wrote before `true` had ended
+    assert done.stdout.strip() in {"141", "0"}  # 0 where it wrote before `true` had ended
+
+
+@pytest.mark.parametrize("write", [click.echo, lambda text: Console().print(text)])
+def test_a_closed_pipe_is_told_as_a_shell_tells_it(monkeypatch, add_command, write):
+    reading, writing = os.pipe()
+    os.close(reading)
+    add_command(click.command("much")(lambda: write("x" * 100_000)), "much")
+    with os.fdopen(writing, "w") as stdout, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", stdout)
+
+        assert main.run(["much"]) == 128 + signal.SIGPIPE
+
+
+def test_a_command_that_exits_by_itself_keeps_its_status(add_command):
+    add_command(click.command("leaves")(lambda: sys.exit(1)), "leaves")
+
+    with pytest.raises(SystemExit, match="1"):
+        main.run(["leaves"])
 
 
 def test_another_package_adds_a_command(add_command):

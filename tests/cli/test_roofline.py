@@ -66,6 +66,21 @@ def test_model_and_recording_share_one_screen(gnomon):
         assert words in done.stdout
 
 
+@pytest.mark.parametrize("form", [(), ("--operators",), ("--json",)])
+def test_what_is_typical_of_other_sizes_is_not_shown(gnomon, form):
+    prefill = ("--phase", "prefill", *H200, *form)
+
+    assert "PaLM" not in (small := gnomon("roofline", "--model", "Llama-3.1-8B", *prefill).stdout)
+    assert "above 100B" not in small
+    assert "above 100B" in gnomon("roofline", "--model", "DeepSeek-V3", *prefill).stdout
+
+
+def test_a_point_of_fp32_says_what_is_assumed(gnomon):
+    found = document(gnomon("roofline", *MODEL, *H200, "--dtype", "fp32", "--json"))
+
+    assert any("assumed in 16 bits" in one for one in found["warnings"])
+
+
 def test_tables_have_every_point_and_the_sources_of_what_is_typical(gnomon):
     done = gnomon("roofline", bundled_directory(), *MODEL, "--operators")
 

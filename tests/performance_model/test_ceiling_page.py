@@ -2,6 +2,7 @@
 
 from gnomon.hardware import profile, sku_facts
 from gnomon.performance_model import cache, huggingface, parameters
+from gnomon.performance_model._kept_activations import kept_numbers
 from gnomon.performance_model._lora import adapter_parameters
 from gnomon.performance_model.attention_pairs import pairs
 from gnomon.performance_model.capacity import capacity
@@ -205,6 +206,21 @@ def dispatched():
 
 
 @sentences
+def exposed():
+    """Llama-3.1-8B trained on 2 H200, one sequence of 512 tokens each: forward {:.1f} ms, backward
+    {:.1f} ms, gradients {:.1f} ms on the wire: a step of {:.1f} ms, {:.1f} of them waiting.
+    """
+    answer = step(LLAMA, Train(1, 512), dp=2)
+    wire = next(one for one in answer.operators if one.operator.name == "gradients_exchange")
+    seconds = [0.0, 0.0]
+    for one in answer.operators:
+        if one is not wire:
+            seconds[one.operator.is_backward] += one.time_s
+    waited_s = answer.time_s - sum(seconds)
+    return tuple(1e3 * one for one in (*seconds, wire.time_s, answer.time_s, waited_s))
+
+
+@sentences
 def bubble():
     """4 stages and 8 microbatches: {:.1f} % of the time is bubble."""
     stretch = pipeline_stretch(Layout(pp=4), 8, is_steady=False)
@@ -325,6 +341,18 @@ def served():
         answer.compute_sol_pct,
         answer.memory_sol_pct,
     )
+
+
+@sentences
+def kept():
+    """Kept for the backward pass, bytes a token and layer in bf16: Llama-3.1-8B {:,.0f} ({:.1f} h),
+    Llama-2-7B {:,.0f} ({:.1f} h), Qwen3-30B-A3B {:,.0f} ({:.1f} h).
+    """
+    numbers = []
+    for model in (LLAMA, bf16("Llama-2-7B"), QWEN):
+        size = 2 * kept_numbers(model, Layout(), "none") / model.layers
+        numbers += [size, size / model.hidden]
+    return tuple(numbers)
 
 
 @sentences

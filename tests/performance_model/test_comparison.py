@@ -33,8 +33,8 @@ def test_more_bandwidth_decodes_faster_and_a_low_price_buys_more():
     places = ranks(found)
 
     assert [one.workload.gpu for one in found] == [H200, H100, L40S]
-    assert places["tokens_per_s_per_gpu"] == {H200.name: 1, H100.name: 2, L40S.name: 3}
-    assert places["tokens_per_money"][L40S.name] == 1
+    assert places["tokens_per_s_per_gpu"] == (1, 2, 3)
+    assert places["tokens_per_money"][2] == 1
     assert places.keys() == set(MEASURES)
 
 
@@ -42,4 +42,13 @@ def test_what_does_not_fit_comes_last_and_what_is_not_known_has_no_place():
     found = candidates(H100, H200, model=bf16("Llama-3.1-70B"))
 
     assert [one.fits for one in found] == [True, False]
-    assert ranks(found)["tokens_per_money"] == {}
+    assert ranks(found)["tokens_per_money"] == (None, None)
+
+
+def test_the_same_gpu_twice_has_a_place_by_each_price_and_equals_share_theirs():
+    found = candidates(H200, H200, L40S, costs=[3, 1, None])
+    places = ranks(found)
+
+    assert [one.gpu_hour_cost for one in found] == [3, 1, None]
+    assert places["tokens_per_money"] == (2, 1, None)
+    assert places["tokens_per_s_per_gpu"] == (1, 1, 3)

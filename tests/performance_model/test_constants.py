@@ -1,11 +1,18 @@
 """Constants: their bounds and origins, and those that a calibration file replaces."""
 
 import json
+import re
 from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gnomon._errors import ModelError
+from gnomon.hardware import profile, sku_facts
+from gnomon.performance_model import constants
 from gnomon.performance_model.constants import (
     DEFAULT,
     Constants,
@@ -48,6 +55,82 @@ def test_a_calibration_replaces_what_it_measured_and_says_so(tmp_path):
     assert (found.source, found.gpu_uuid, found.driver) == ("calibrated", "GPU-1", "580.1")
     assert found.origins["memory"] == found.origins["compute bf16"] == "calibrated"
     assert found.origins["link"] == DEFAULT.origins["link"]
+
+
+def with_flops(**flops):
+    return from_calibration({"flops": flops}, H200)
+
+
+def test_dtypes_that_were_not_measured_keep_what_their_pipe_keeps():
+    """bf16 holds 0.6 of a default 0.8, fp8 0.63 of 0.72: fp16 is as bf16, int8 as fp8."""
+    found = with_flops(bf16={"sustained": 0.6 * 989.4e12}, fp8={"sustained": 0.63 * 1978.9e12})
+
+    assert found.compute["fp16"] == found.compute["tf32"] == pytest.approx(0.6)
+    assert found.compute["int8"] == found.compute["fp4"] == pytest.approx(0.63)
+    assert found.compute["fp32"] == DEFAULT.compute["fp32"]
+    assert found.origins["compute fp16"] == "derived from bf16"
+    assert found.origins["compute int8"] == "derived from fp8"
+    assert found.origins["compute fp32"] == DEFAULT.origins["compute fp32"]
+
+
+def test_a_dtype_of_another_width_is_derived_by_the_ratio_of_defaults():
+    found = with_flops(bf16={"sustained": 0.6 * 989.4e12})
+
+    assert found.compute["fp8"] == pytest.approx(0.72 * 0.6 / 0.8)
+    assert found.origins["compute fp8"] == "derived from bf16"
+
+
+@given(
+    st.dictionaries(st.sampled_from(["bf16", "fp16", "tf32", "fp8", "int8"]), st.floats(0.05, 1))
+)
+def test_every_dtype_of_a_measured_pipe_is_measured_or_derived(shares):
+    found = with_flops(
+        **{dtype: {"sustained": share * H200.flops(dtype)} for dtype, share in shares.items()}
+    )
+    origins = {dtype: found.origins[f"compute {dtype}"] for dtype in found.compute}
+
+    assert {dtype for dtype, text in origins.items() if text == "calibrated"} == shares.keys()
+    assert found.source == ("calibrated" if shares else "default")
+    for dtype in ("bf16", "fp16", "tf32", "fp8", "int8", "fp4") if shares else ():
+        assert origins[dtype] == "calibrated" or origins[dtype].startswith("derived from ")
+
+
+def test_a_burst_alone_calibrates_nothing_and_caps_what_is_assumed():
+    low = with_flops(bf16={"burst": 0.7 * 989.4e12})
+    high = with_flops(bf16={"burst": 0.9 * 989.4e12})
+    beside = with_flops(bf16={"burst": 0.5 * 989.4e12}, fp16={"sustained": 0.6 * 989.4e12})
+
+    assert (low.compute["bf16"], low.source) == (pytest.approx(0.7), "default")
+    assert low.origins["compute bf16"] == "default, capped by the measured burst"
+    assert high.compute["bf16"] == DEFAULT.compute["bf16"]
+    assert high.origins["compute bf16"] == DEFAULT.origins["compute bf16"]
+    assert beside.compute["bf16"] == pytest.approx(0.5)
+    assert beside.origins["compute bf16"] == "derived from fp16, capped by the measured burst"
+
+
+@pytest.mark.parametrize("sku", ["T4", "H100-SXM5-80GB", "H200-NVL-141GB"])
+def test_a_calibration_of_another_gpu_is_refused_with_both_names(tmp_path, sku):
+    path = tmp_path / "calibration.json"
+    path.write_text(json.dumps(MEASURED))
+    other = profile(sku_facts(sku))
+
+    with pytest.raises(ModelError, match=f"NVIDIA H200, and the GPU asked for is {other.name}"):
+        read_calibration(path, other)
+
+
+def test_a_calibration_is_of_its_sku_however_its_name_is_spelled(tmp_path):
+    path = tmp_path / "calibration.json"
+    unheard = profile({"name": "NVIDIA Unheard 9000"})
+    path.write_text(json.dumps(MEASURED | {"gpu_name": "h200"}))
+    assert read_calibration(path, H200).source == "calibrated"
+
+    path.write_text(json.dumps({"schema": 1, "gpu_name": "nvidia unheard 9000", "launch_s": 1e-6}))
+    assert read_calibration(path, unheard).launch_s == 1e-6
+    with pytest.raises(ModelError, match="nvidia unheard 9000"):
+        read_calibration(path, H200)
+    path.write_text(json.dumps(MEASURED | {"gpu_name": None}))
+    with pytest.raises(ModelError, match="gpu_name"):
+        read_calibration(path, H200)
 
 
 def test_no_share_of_peak_is_above_one():
@@ -104,9 +187,29 @@ def test_the_shipped_h200_was_measured_and_is_no_calibration_of_this_device():
 
     assert (found.source, found.gpu_uuid) == ("default", None)
     assert found.compute["bf16"] == pytest.approx(0.664, abs=0.001)
-    assert found.burst["bf16"] == pytest.approx(0.796, abs=0.001)
+    assert found.compute["fp16"] == found.compute["bf16"]
+    assert found.compute["int8"] == found.compute["fp8"] == pytest.approx(0.606, abs=0.001)
+    assert found.origins["compute int8"] == "derived from fp8"
     assert "measured on one NVIDIA H200, driver 580" in found.origins["memory"]
     assert found.origins["link"] == DEFAULT.origins["link"]
+
+
+def test_every_shipped_number_is_one_that_this_repository_has_measured():
+    shipped_file = Path(constants.__file__).parent / "calibrations" / "H200-SXM-141GB.json"
+    found = json.loads(shipped_file.read_text())
+    page = (Path(__file__).parents[2] / "docs" / "measurements" / "accuracy.md").read_text()
+    measured = {
+        f"gemm_{dtype}_8192": f"{roofs['sustained'] / 1e12:,.1f} TFLOP/s {dtype}"
+        for dtype, roofs in found["flops"].items()
+    } | {"copy_device": f"{found['memory_bytes_per_s'] / 1e9:,.0f} GB/s"}
+
+    for phase, rate in measured.items():
+        assert re.search(rf"^\| {phase} \| .*\b{re.escape(rate)}", page, re.MULTILINE), phase
+    assert all(roofs.keys() == {"sustained"} for roofs in found["flops"].values())
+    day = datetime.fromtimestamp(found["created_ns"] / 1e9, UTC)
+    assert f"Measured on {day:%Y-%m-%d} on one NVIDIA H200" in page
+    assert f"{day:%Y-%m-%d}" in found["note"]
+    assert f"driver {found['driver']}" in page
 
 
 def test_a_gpu_without_a_shipped_set_has_none():

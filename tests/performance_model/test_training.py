@@ -77,6 +77,15 @@ def test_the_fused_backward_core_makes_the_scores_again():
     assert backward.executed_flops == 2.5 * forward.flops
 
 
+def test_the_backward_core_reads_what_the_forward_had_and_writes_three_gradients():
+    """q, k, v, the output and its gradient in; gradients of q, k and v out (128 tokens, bf16)."""
+    backward = rows(step(DENSE, Train(2, 64)))["prefill_attention_backward"]
+    query, key = 8 * 16, 4 * 16
+
+    assert backward.bytes_read == 4 * 128 * 2 * (query + 2 * key + 2 * query)
+    assert backward.bytes_written == 4 * 128 * 2 * (query + 2 * key)
+
+
 def test_frozen_weights_get_no_gradient_and_the_adapters_do():
     found = rows(step(DENSE, Lora(2, 64)))
 

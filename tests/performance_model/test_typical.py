@@ -2,7 +2,7 @@
 
 import pytest
 
-from gnomon.performance_model.typical import PUBLISHED, bands, size_of
+from gnomon.performance_model.typical import PUBLISHED, bands, size_of, typical
 
 # pytorch-labs/gpt-fast README, GB/s at batch 1 on A100-80GB (2,039 GB/s).
 GPT_FAST_GB_PER_S = {"Llama-2-7B, batch 1, A100-80GB": (1397.31, 1397.31),
@@ -35,6 +35,15 @@ def test_a_band_holds_all_of_its_figures_and_bands_hold_all_of_a_phase():
     for band in found:
         assert band.low_pct == min(one.low_pct for one in band.figures)
         assert band.high_pct == max(one.high_pct for one in band.figures)
+
+
+def test_what_is_said_of_typical_engines_has_the_share_that_is_used():
+    for phase in ("prefill", "decode", "verify", "serve"):
+        for tp in (1, 2, 4, 8):
+            found = typical(phase, tp)
+            assert f"{found.share:.2f} of attainable" in found.source
+    assert "one phase" in typical("prefill", 1).source
+    assert typical("serve", 3) == typical("serve", 2)
 
 
 def test_every_figure_is_a_share_with_a_source():

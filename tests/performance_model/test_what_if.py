@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gnomon.hardware import profile, sku_facts
 from gnomon.performance_model.constants import DEFAULT
-from gnomon.performance_model.what_if import DRAFTED, EXPECTED_ACCEPTED, what_if
+from gnomon.performance_model.what_if import _REMEDIES, DRAFTED, EXPECTED_ACCEPTED, what_if
 from gnomon.performance_model.workload import Request, workload
 from tests.performance_model.models import DENSE, H200, bf16, small_models
 
@@ -109,6 +109,54 @@ def test_sparse_weights_are_at_most_twice_as_fast():
     assert 30 < dense.gain_pct < 100
     assert "sparse" in what_if(asked(gpu=V100)).not_applicable["2:4 sparsity"]
     assert "int4" in what_if(asked(dtype="int4")).not_applicable["2:4 sparsity"]
+
+
+PRUNED = {"qkv_projection", "output_projection", "mlp_gate_up", "mlp_down"}
+
+
+@pytest.mark.parametrize("is_eager", [False, True])
+def test_sparse_products_move_nine_sixteenths_of_their_weights(is_eager):
+    """Half the bf16 weights and 2 bits of index for each that is kept: 16 + 2 of 32 bits."""
+    before = asked(phase="decode", batch=1, is_eager=is_eager)
+    saved_s = waited_s = 0.0
+    for one in before.ceiling().operators:
+        if one.operator.name in PRUNED:
+            after_s = one.time_s - one.operator.weight_bytes * 7 / 16 / (0.92 * 4.8e12)
+            saved_s += one.time_s - after_s
+            waited_s += max(0.0, one.operator.count * 7e-6 - after_s) if is_eager else 0.0
+    faster_s = before.ceiling().time_s - saved_s + waited_s
+
+    found = remedies(what_if(before))["2:4 sparsity"]
+    assert found.tokens_per_s == pytest.approx(1 / faster_s)
+
+
+def test_sparse_products_of_a_long_prompt_take_half_the_time_and_stay_below_the_roofline():
+    before = asked(phase="prefill", prompt=8192)
+    saved_s = sum(
+        one.compute_s / 2 for one in before.ceiling().operators if one.operator.name in PRUNED
+    )
+    answer = _REMEDIES["2:4 sparsity"](before, before.ceiling()).ceiling
+
+    assert answer.time_s == pytest.approx(before.ceiling().time_s - saved_s)
+    assert answer.time_s > answer.roofline_time_s
+    assert answer.roofline_time_s == pytest.approx(
+        before.ceiling().roofline_time_s - saved_s * 0.80
+    )
+
+
+def test_fusion_leaves_out_what_only_moves_activations_and_keeps_sampling():
+    before = asked(phase="decode", batch=256)
+    fused = ("norm", "final_norm", "mlp_activation")
+    gone_s = sum(one.time_s for one in before.ceiling().operators if one.operator.name in fused)
+
+    found = remedies(what_if(before))["kernel fusion"]
+    assert found.tokens_per_s == pytest.approx(256 / (before.ceiling().time_s - gone_s))
+
+
+def test_more_ranks_than_a_node_has_are_warned_of_in_the_remedy():
+    found = remedies(what_if(asked(phase="decode", tp=8)))["tensor parallelism x2"]
+
+    assert "NVLink domain" in found.remark
 
 
 def test_more_power_is_worth_the_burst_that_a_calibration_measured():

@@ -17,24 +17,23 @@ from gnomon.cli.ceiling_text import (
     bar,
     count,
     fact,
+    print_constants,
     print_heading,
     print_lines,
     print_table,
     print_warnings,
     time_text,
 )
-from gnomon.cli.numbers import UNKNOWN, duration, gib, pct, rate, scaled
-from gnomon.enums import BoundBy
+from gnomon.cli.numbers import gib, pct, rate, scaled
+from gnomon.enums import BoundBy, Pipe
+from gnomon.hardware.peaks import PIPE_OF_DTYPE
 from gnomon.performance_model.capacity import Capacity
 from gnomon.performance_model.ceiling import Ceiling
 from gnomon.performance_model.cost import Cost
-from gnomon.performance_model.report import age_s
-from gnomon.performance_model.typical import TYPICAL
+from gnomon.performance_model.report import warnings_of
 from gnomon.performance_model.workload import Workload
 
 BAR_WIDTH = 20
-NS_PER_S = 1_000_000_000
-NS_PER_DAY = 86_400 * NS_PER_S
 
 # Bound -> its sign in the bar of time, and the one for terminals without UTF-8.
 _SIGNS = {
@@ -45,7 +44,6 @@ _SIGNS = {
     BoundBy.IDLE: ("·", "-"),
 }
 _MEANINGS = {
-    BoundBy.COMPUTE: "tensor cores at work",
     BoundBy.MEMORY: "weights, cache, activations",
     BoundBy.COMMUNICATION: "on the wire between GPUs",
     BoundBy.LATENCY: "kernels starting",
@@ -64,8 +62,9 @@ def print_ceiling(
     print_lines(_time(answer, ascii_only=ascii_only), out, FACT_HANG)
     room = workload.capacity()
     print_lines([*_sizes(answer, room), *_costs(answer, price)], out, FACT_HANG)
-    print_lines([_constants(answer, now_ns)], out)
-    print_warnings((*workload.warnings, *answer.warnings, room.warning), out)
+    print_constants(answer.constants, now_ns, out)
+    of_room = [room.warning] if room.warning else []
+    print_warnings([*workload.warnings, *warnings_of(answer), *of_room], out)
 
 
 def _answer(answer: Ceiling) -> list[Text]:
@@ -81,7 +80,7 @@ def _answer(answer: Ceiling) -> list[Text]:
 
 def _speeds(answer: Ceiling, *, ascii_only: bool) -> list[Text]:
     typical = answer.typical_tokens_per_s
-    source = TYPICAL.get(answer.phase)
+    source = answer.typical
     rows = [
         ("roofline", answer.roofline_tokens_per_s, "every kernel at its bare peak"),
         ("attainable", answer.tokens_per_s, "at the best kernels' rates"),
@@ -102,13 +101,15 @@ def _speeds(answer: Ceiling, *, ascii_only: bool) -> list[Text]:
 def _time(answer: Ceiling, *, ascii_only: bool) -> list[Text]:
     seconds = {bound: s for bound, s in answer.seconds_by_bound.items() if s > 0}
     ordered = sorted(seconds, key=lambda bound: -seconds[bound])
+    is_tensor = PIPE_OF_DTYPE[answer.totals.leading_dtype] is Pipe.TENSOR
+    meanings = {**_MEANINGS, BoundBy.COMPUTE: f"{'tensor' if is_tensor else 'CUDA'} cores at work"}
     lines = [Text(f"Where the step's {time_text(answer.time_s)} go")]
     for bound in ordered:
         share = seconds[bound] / answer.time_s
         line = Text(f"{bound:<{LABEL_WIDTH}} {pct(100 * share):>{VALUE_WIDTH}}  ")
         sign = _SIGNS[bound][ascii_only]
         line.append(f"{sign * round(share * BAR_WIDTH):<{BAR_WIDTH}}")
-        lines.append(line.append(f"  {_MEANINGS[bound]}", style="dim"))
+        lines.append(line.append(f"  {meanings[bound]}", style="dim"))
     return lines
 
 
@@ -165,26 +166,6 @@ def _costs(answer: Ceiling, price: Cost) -> list[Text]:
         hourly = f"a million tokens at {price.gpu_hour_cost:g} a GPU-hour"
         lines.append(fact("cost", f"{money:,.3g}", hourly))
     return lines
-
-
-def _constants(answer: Ceiling, now_ns: int) -> Text:
-    constants = answer.constants
-    if constants.created_ns is None:
-        return Text(
-            "Default constants: the best public kernels on H100 and H200. `gnomon calibrate` "
-            "measures a device's own.",
-            style="dim",
-        )
-    what = "Calibrated on" if constants.source == "calibrated" else "Default constants: those of"
-    device = f"{constants.gpu_name or 'a device'} {constants.gpu_uuid or ''}".rstrip()
-    seconds = age_s(constants, now_ns) or 0.0
-    age = _ago(int(seconds * NS_PER_S))
-    return Text(f"{what} {device}, driver {constants.driver or UNKNOWN}, {age}.", style="dim")
-
-
-def _ago(age_ns: int) -> str:
-    days = age_ns // NS_PER_DAY
-    return f"{days} days ago" if days >= 2 else f"{duration(age_ns)} ago"
 
 
 def print_operators(answer: Ceiling, out: Console) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import zip_longest
 
 from rich.console import Console
 from rich.text import Text
 
-from gnomon.cli.numbers import UNKNOWN, scaled
+from gnomon.cli.numbers import UNKNOWN, duration, scaled
+from gnomon.performance_model.constants import Constants
 from gnomon.performance_model.phases import Decode, Lora, Phase, Prefill, Serve, Train
+from gnomon.performance_model.report import age_s, stored_as
 from gnomon.performance_model.workload import Workload
 
 INDENT = 2
@@ -18,6 +20,9 @@ LABEL_WIDTH = 14
 VALUE_WIDTH = 10
 FACT_HANG = LABEL_WIDTH + VALUE_WIDTH + 3
 SHORTEST_CELL = 12
+MOST_WARNINGS = 5
+NS_PER_S = 1_000_000_000
+NS_PER_DAY = 86_400 * NS_PER_S
 
 
 def print_heading(workload: Workload, out: Console) -> None:
@@ -62,10 +67,8 @@ def _prefix(phase: Prefill | Serve) -> str:
 
 
 def _formats(workload: Workload) -> str:
-    formats = workload.architecture.formats
-    names = dict.fromkeys(
-        form.name for form in (formats.experts, formats.feed_forward, formats.attention)
-    )
+    stored = stored_as(workload)
+    names = dict.fromkeys(stored[part] for part in ("experts", "feed_forward", "attention"))
     engine = "" if workload.execution.is_attention_fused else ", unfused attention"
     engine += ", eager" if workload.request.is_eager else ""
     is_training = isinstance(workload.phase, Train | Lora)
@@ -91,9 +94,36 @@ def _stripped(line: Text) -> Text:
     return line
 
 
-def print_warnings(warnings: Iterable[str | None], out: Console) -> None:
-    for warning in filter(None, warnings):
+def print_warnings(warnings: Collection[str], out: Console) -> None:
+    """Print each warning once; of a long list (a sweep's) the first, and how many more."""
+    distinct = list(dict.fromkeys(warnings))
+    for warning in distinct[:MOST_WARNINGS]:
         print_lines([Text(f"warning: {warning}", style="yellow")], out)
+    if len(distinct) > MOST_WARNINGS:
+        more = f"and {len(distinct) - MOST_WARNINGS} more warnings: --json has all"
+        print_lines([Text(more, style="yellow")], out)
+
+
+def constants_text(constants: Constants, now_ns: int) -> str:
+    """Say whose kernels the figures rest on and, where a device was measured, how long ago."""
+    if constants.created_ns is None:
+        return (
+            "Default constants: the best public kernels on H100 and H200. `gnomon calibrate` "
+            "measures a device's own."
+        )
+    what = "Calibrated on" if constants.source == "calibrated" else "Default constants: those of"
+    device = f"{constants.gpu_name or 'a device'} {constants.gpu_uuid or ''}".rstrip()
+    age = _ago(int((age_s(constants, now_ns) or 0.0) * NS_PER_S))
+    return f"{what} {device}, driver {constants.driver or UNKNOWN}, {age}."
+
+
+def _ago(age_ns: int) -> str:
+    days = age_ns // NS_PER_DAY
+    return f"{days} days ago" if days >= 2 else f"{duration(age_ns)} ago"
+
+
+def print_constants(constants: Constants, now_ns: int, out: Console) -> None:
+    print_lines([Text(constants_text(constants, now_ns), "dim")], out)
 
 
 def fact(label: str, value: str, remark: str) -> Text:

@@ -5,7 +5,7 @@ Nothing here computes; what cannot be is told in words.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.console import Console
 from rich.text import Text
@@ -13,6 +13,7 @@ from rich.text import Text
 from gnomon.cli.ceiling_text import (
     Table,
     bar,
+    constants_text,
     count,
     print_heading,
     print_lines,
@@ -24,8 +25,9 @@ from gnomon.cli.ceiling_text import (
 )
 from gnomon.cli.numbers import UNKNOWN, pct
 from gnomon.performance_model.ceiling import Ceiling
-from gnomon.performance_model.comparison import MEASURES, Candidate, ranks
+from gnomon.performance_model.comparison import MEASURES, Candidate, caveats, ranks
 from gnomon.performance_model.cost import cost
+from gnomon.performance_model.report import warnings_of
 from gnomon.performance_model.sweep import Climb, Point
 from gnomon.performance_model.what_if import Remedy, WhatIf
 from gnomon.performance_model.workload import Workload
@@ -83,13 +85,17 @@ def print_sweep(
     points: Iterable[Point],
     gpu_hour_cost: float | None,
     out: Console,
-) -> None:
-    """Print a row for each point; the reason in the place of figures where it cannot be."""
+) -> Mapping[str, int]:
+    """Print a row for each point; the reason in the place of figures where it cannot be.
+
+    Returns reason -> how many points cannot be for it.
+    """
     print_heading(workload, out)
     figures = ("tokens/s>", "a GPU>", "TTFT>", "TPOT>", "compute>", "memory>", "bound by", "fits")
     money = _money_column(gpu_hour_cost)
     table = Table(*(f"{name}>" for name in names), *money, *figures)
     errors: dict[str, int] = {}
+    warnings = dict.fromkeys(workload.warnings)
     for one in points:
         values = [
             f"{value:,}" if isinstance(value, int) else value for value in one.values.values()
@@ -99,6 +105,7 @@ def print_sweep(
             table.add_row(*values, *[UNKNOWN] * (len(money) + 6), "cannot be", UNKNOWN)
             continue
         answer = one.ceiling
+        warnings |= dict.fromkeys(warnings_of(answer))
         table.add_row(
             *values,
             *_money(answer, gpu_hour_cost),
@@ -114,6 +121,8 @@ def print_sweep(
     print_table("Attainable; compute and memory are SOL", table, out)
     for reason, times in errors.items():
         print_lines([Text(f"cannot be ({times} x): {reason}", style="yellow")], out)
+    print_warnings(warnings, out)
+    return errors
 
 
 def _money_column(gpu_hour_cost: float | None) -> list[str]:
@@ -151,20 +160,25 @@ def print_climb(
             f"{answer.bound_by}{waiting}",
         )
     print_table("The climb: attainable, as more clients come", table, out)
+    told = [warning for one in steps for warning in warnings_of(one.ceiling)]
+    print_warnings([*workload.warnings, *told], out)
 
 
-def print_comparison(found: Sequence[Candidate], out: Console) -> None:
-    """Print GPUs side by side with their places; the best by tokens per second and GPU first."""
+def print_comparison(found: Sequence[Candidate], now_ns: int, out: Console) -> None:
+    """Print GPUs side by side with their places, the best by tokens per second and GPU first.
+
+    Below them, whose constants each rests on.
+    """
     print_model(found[0].workload, out)
     places = ranks(found)
     table = Table(
         "GPU", "TFLOP/s>", "tokens/s>", "tokens/money>", "tokens/J>", "TPOT>", "bound by", "fits"
     )
-    for one in found:
-        name = one.workload.gpu.name
-        cells = [_placed(getattr(one, measure), places[measure].get(name)) for measure in MEASURES]
+    names = _names(found)
+    for at, one in enumerate(found):
+        cells = [_placed(getattr(one, measure), places[measure][at]) for measure in MEASURES]
         table.add_row(
-            name.removeprefix("NVIDIA "),
+            names[at],
             *cells,
             time_text(one.ceiling.tpot_s),
             str(one.ceiling.bound_by),
@@ -173,12 +187,29 @@ def print_comparison(found: Sequence[Candidate], out: Console) -> None:
     print_table("A GPU, attainable (place)", table, out)
     if all(one.tokens_per_money is None for one in found):
         print_lines([Text("--gpu-hour-cost A,B,... ranks by money too", "dim")], out)
-    print_warnings(_of_gpus(found), out)
+    resting: dict[str, list[str]] = {}
+    for at, one in enumerate(found):
+        resting.setdefault(constants_text(one.ceiling.constants, now_ns), []).append(names[at])
+    print_lines(
+        (
+            Text(text if len(resting) == 1 else f"{', '.join(of)}: {text}", "dim")
+            for text, of in resting.items()
+        ),
+        out,
+    )
+    told = [warning for one in found for warning in warnings_of(one.ceiling)]
+    print_warnings([*found[0].workload.warnings, *told, *caveats(found)], out)
 
 
-def _of_gpus(found: Sequence[Candidate]) -> list[str]:
-    warnings = [warning for one in found for warning in one.ceiling.warnings]
-    return list(dict.fromkeys((*found[0].workload.warnings, *warnings)))
+def _names(found: Sequence[Candidate]) -> list[str]:
+    """Return the names of the GPUs; those that are there twice with their price."""
+    names = [one.workload.gpu.name.removeprefix("NVIDIA ") for one in found]
+    return [
+        name
+        if names.count(name) == 1 or one.gpu_hour_cost is None
+        else f"{name} at {one.gpu_hour_cost:g}"
+        for name, one in zip(names, found, strict=True)
+    ]
 
 
 def _placed(value: float | None, place: int | None) -> str:

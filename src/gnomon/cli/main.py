@@ -8,8 +8,9 @@ import os
 import pkgutil
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 ENTRY_POINT_GROUP = "gnomon.commands"
 # What a shell reports for a program that ended by SIGINT: 128 + the signal's number.
 EXIT_INTERRUPTED = 130
-# Click ends so where a write meets a closed pipe; we do the same where the last flush does.
-EXIT_BROKEN_PIPE = 1
+# And for one that wrote into a closed pipe (`| head`), which others end of by SIGPIPE: 128 + 13.
+EXIT_BROKEN_PIPE = 141
 
 
 class LazyGroup(click.Group):
@@ -44,6 +45,20 @@ class LazyGroup(click.Group):
             raise CommandError(f"command {cmd_name!r} is {type(found).__name__}, not click.Command")
         return found
 
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        with _closed_pipe_is_no_failure():
+            return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _closed_pipe_is_no_failure():
+            return super().invoke(ctx)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
         lines = [
@@ -52,6 +67,19 @@ class LazyGroup(click.Group):
         ]
         with formatter.section("Commands"):
             formatter.write_dl(lines)
+
+
+@contextmanager
+def _closed_pipe_is_no_failure() -> Iterator[None]:
+    """End with the status of a closed pipe; click and rich would exit with 1, that of failure."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise click.exceptions.Exit(EXIT_BROKEN_PIPE) from None
+    except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):
+            raise click.exceptions.Exit(EXIT_BROKEN_PIPE) from None
+        raise
 
 
 def _modules() -> Mapping[str, str]:

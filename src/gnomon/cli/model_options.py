@@ -94,9 +94,22 @@ _OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
         "batch",
         {"type": int, "help": "Sequences of one replica; serve: running. [default: 1 or 32]"},
     ),
-    ("prompt", {"type": Tokens(), "help": "New prompt tokens of a sequence; serve: their mean."}),
+    (
+        "prompt",
+        {
+            "type": Tokens(),
+            "help": "New prompt tokens of a sequence; serve: their mean; decode: with half of "
+            "--output, the context.",
+        },
+    ),
     ("output", {"type": Tokens(), "help": "Output tokens of a sequence: their mean."}),
-    ("context", {"type": int, "help": "decode: the tokens that each new one sees."}),
+    (
+        "context",
+        {
+            "type": int,
+            "help": "decode: the tokens that each new one sees. [default: 2048, or by --prompt]",
+        },
+    ),
     ("cached-prefix", {"type": Tokens(), "help": "Tokens before the prompt that are cached."}),
     ("chunk", {"type": int, "help": "prefill: the most tokens of a prompt in one pass."}),
     ("dtype", {"help": "Weights: bf16, fp16, fp8, int8, int4, ... [default: as the model has]"}),

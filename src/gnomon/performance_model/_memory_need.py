@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gnomon.performance_model import cache
+from gnomon.performance_model._kept_activations import kept_numbers
 from gnomon.performance_model._lora import adapter_parameters
 from gnomon.performance_model.architecture import BF16, Architecture, Experts
 from gnomon.performance_model.held_weights import Held, held_weights
@@ -14,10 +15,6 @@ from gnomon.performance_model.training import QLORA_BYTES_PER_WEIGHT
 
 OPTIMIZER_BYTES = 12.0
 """Adam in mixed precision: a weight's master copy, mean, variance (arXiv 1910.02054, 3.1)."""
-
-STORED_BYTES = 34.0
-"""What a layer keeps for the backward pass, for each token and hidden number, where attention is
-fused or recomputed (arXiv 2205.05198, table 2); only its input, 2, where all is recomputed."""
 
 PASS_TOKENS = 8192
 """Tokens of prompts that an engine takes in one pass where no chunk is given; its buffers hold
@@ -82,11 +79,8 @@ class MemoryNeed:
         widest = tokens * size * (2 * architecture.hidden + self._widest)
         if not isinstance(self.phase, Train | Lora):
             return widest + logits
-        layers = architecture.layers / self.layout.pp
-        kept = STORED_BYTES * layers
-        if self.phase.recompute == "full":
-            kept = 2.0 * layers + STORED_BYTES
-        return tokens * architecture.hidden * kept / self.layout.tp + logits
+        kept = kept_numbers(architecture, self.layout, self.phase.recompute)
+        return tokens * kept * size + logits
 
     def total_bytes(self, batch: float, length: float) -> float:
         """Return everything together."""

@@ -21,26 +21,29 @@ from gnomon.performance_model.operators import Execution, Operator, Work
 from gnomon.performance_model.parallelism import Layout, check, pipeline_stretch
 from gnomon.performance_model.phases import Decode, Lora, Phase, Prefill, Serve, Step, Train, Verify
 from gnomon.performance_model.roofline import Timed, ridge_flop_per_byte, roofs, time_operator
+from gnomon.performance_model.topology import wire_warnings
 from gnomon.performance_model.totals import Bytes, Totals, sum_up
 from gnomon.performance_model.training import training
-from gnomon.performance_model.typical import TYPICAL
+from gnomon.performance_model.typical import Typical, typical
 
 _SIXTEEN_BITS = ("bf16", "fp16")
 
 
 @dataclass(frozen=True, slots=True)
 class Ceiling:
-    """The best of one step. FLOPs and bytes are those of one GPU, tokens/s of all.
+    """The best of one step. FLOPs and bytes are those of one GPU, tokens/s of all ``gpus``.
 
     ``tokens`` of a step are prompt tokens in prefill, trained ones in training, output tokens
     otherwise; ``useful_share`` is the part of the work that is not rejected drafts.
     ``roofline_time_s`` is the time at the bare peaks. ``ttft_s`` and ``tpot_s`` are lower bounds,
-    None where a phase has none. ``bubble_s``: the time that a pipeline's stages wait.
+    None where a phase has none. ``bubble_s``: the time that a pipeline's stages wait;
+    ``exposed_s``: the time that is waited for exchanges that outlast the pass they run beside.
     """
 
     phase: str
     gpu: HardwareProfile
     gpus: int
+    tp: int
     tokens: float
     useful_share: float
     totals: Totals
@@ -49,6 +52,7 @@ class Ceiling:
     ttft_s: float | None
     tpot_s: float | None
     bubble_s: float
+    exposed_s: float
     constants: Constants
     operators: tuple[Timed, ...]
     warnings: tuple[str, ...]
@@ -109,10 +113,14 @@ class Ceiling:
         return self.tokens / self.roofline_time_s
 
     @property
+    def typical(self) -> Typical | None:
+        """The share of attainable that engines reach, with its source; None without one."""
+        return typical(self.phase, self.tp)
+
+    @property
     def typical_tokens_per_s(self) -> float | None:
         """What engines reach by published measurements; None where there are none."""
-        typical = TYPICAL.get(self.phase)
-        return None if typical is None else typical.share * self.tokens_per_s
+        return None if self.typical is None else self.typical.share * self.tokens_per_s
 
     @property
     def compute_sol_pct(self) -> float:
@@ -149,9 +157,9 @@ class Ceiling:
         """The step's time by what it waits for."""
         seconds = dict(self.totals.seconds_by_bound)
         seconds[BoundBy.IDLE] = self.bubble_s
-        # Of what runs beside the rest, only what outlasts it is waited for.
-        exposed_s = max(0.0, self.time_s - sum(seconds.values()))
-        seconds[BoundBy.COMMUNICATION] = seconds.get(BoundBy.COMMUNICATION, 0.0) + exposed_s
+        if self.exposed_s:
+            waited_s = seconds.get(BoundBy.COMMUNICATION, 0.0)
+            seconds[BoundBy.COMMUNICATION] = waited_s + self.exposed_s
         return seconds
 
     @property
@@ -194,7 +202,8 @@ def ceiling(
     timed = tuple(time_operator(one, roof, constants) for one in operators)
     totals = sum_up(timed)
     stretch = _stretch(architecture, layout, phase, microbatches)
-    time_s = max(totals.serial_s * stretch, totals.overlapped_s)
+    exposed_s = totals.exposed_s(stretch)
+    time_s = totals.serial_s * stretch + exposed_s
     ttft_s = time_s if isinstance(phase, Prefill) else first_token_s
     if isinstance(phase, Serve) and ttft_s is None:
         # The first token of a prompt that meets idle GPUs.
@@ -203,17 +212,23 @@ def ceiling(
         phase=phase.name,
         gpu=gpu,
         gpus=layout.gpus,
+        tp=layout.tp,
         tokens=step.output_tokens * layout.dp,
         useful_share=step.useful_share,
         totals=totals,
         time_s=time_s,
-        roofline_time_s=max(totals.serial_ideal_s * stretch, totals.overlapped_ideal_s),
+        roofline_time_s=totals.ideal_s(stretch),
         ttft_s=ttft_s,
         tpot_s=_tpot_s(phase, time_s),
         bubble_s=totals.serial_s * (stretch - 1),
+        exposed_s=exposed_s,
         constants=constants,
         operators=timed,
-        warnings=(*warnings, *_long_context(architecture, phase)),
+        warnings=(
+            *warnings,
+            *_long_context(architecture, phase),
+            *wire_warnings(gpu, layout, phase),
+        ),
     )
 
 

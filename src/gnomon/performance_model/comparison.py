@@ -17,6 +17,9 @@ MEASURES = (
 )
 """What GPUs are ranked by; more is better."""
 
+# What DEFAULT's constants were fitted to, as ``constants.py`` says.
+_FITTED_ON = ("H100", "H200")
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -70,15 +73,35 @@ def _per_million(spent: float | None) -> float | None:
     return 1e6 / spent if spent else None
 
 
-def ranks(candidates: Sequence[Candidate]) -> Mapping[str, Mapping[str, int]]:
-    """Return measure -> name of the GPU -> place, from 1; GPUs without a value have no place."""
-    places: dict[str, dict[str, int]] = {}
-    for measure in MEASURES:
-        values = {
-            one.workload.gpu.name: getattr(one, measure)
-            for one in candidates
-            if getattr(one, measure) is not None
-        }
-        best = sorted(values, key=lambda name: -values[name])
-        places[measure] = {name: place for place, name in enumerate(best, start=1)}
-    return places
+def ranks(candidates: Sequence[Candidate]) -> Mapping[str, tuple[int | None, ...]]:
+    """Return measure -> the place of each candidate, from 1, in their order.
+
+    Equals share a place; candidates without a value have None.
+    """
+    return {measure: _places([getattr(one, measure) for one in candidates]) for measure in MEASURES}
+
+
+def _places(values: Sequence[float | None]) -> tuple[int | None, ...]:
+    known = [value for value in values if value is not None]
+    return tuple(
+        None if value is None else 1 + sum(other > value for other in known) for value in values
+    )
+
+
+def caveats(candidates: Sequence[Candidate]) -> tuple[str, ...]:
+    """Return a warning that names the GPUs whose constants were measured on other ones."""
+    strangers = [
+        one.workload.gpu.name
+        for one in candidates
+        if one.ceiling.constants.gpu_name is None
+        and not (one.workload.gpu.sku or "").startswith(_FITTED_ON)
+    ]
+    if not strangers:
+        return ()
+    names = list(dict.fromkeys(strangers))
+    whose = "its constants are" if len(names) == 1 else "their constants are"
+    warning = (
+        f"{', '.join(names)}: {whose} those of H100 and H200, as shares of peak; measured ones may "
+        "change places (gnomon calibrate)"
+    )
+    return (warning,)

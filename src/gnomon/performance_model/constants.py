@@ -15,7 +15,9 @@ from types import MappingProxyType
 from typing import Any
 
 from gnomon._errors import ModelError
-from gnomon.hardware import DTYPES, HardwareProfile
+from gnomon.hardware import DTYPES, HardwareProfile, load
+from gnomon.hardware.matching import match
+from gnomon.hardware.peaks import PIPE_OF_DTYPE
 
 SCHEMA = 1
 _CALIBRATED = "calibrated"
@@ -104,8 +106,11 @@ DEFAULT = Constants(
             "TFLOP/s is the best shape on an H100 (stas00/ml-engineering, accelerator/README)",
             "compute fp8": "1403 (H100) and 1453 (H200) of 1978.9 TFLOP/s at the best shape "
             "(stas00/ml-engineering); quantising activations is a pass of its own",
-            "compute fp16, tf32, fp32": "as bf16: the same pipes and kernels; not fitted",
-            "compute int8, fp4": "as fp8: not fitted",
+            **{
+                f"compute {dtype}": "as bf16: the same kind of kernels; not fitted"
+                for dtype in ("fp16", "tf32", "fp32")
+            },
+            **{f"compute {dtype}": "as fp8: not fitted" for dtype in ("int8", "fp4")},
             "memory": f"best share of bandwidth above 300 MB (p99), {_KERNEL_TABLES}",
             "attention_compute": "causal prefill of 16k tokens, head dim 128, FlashAttention 3, "
             f"{_KERNEL_TABLES}",
@@ -118,7 +123,7 @@ DEFAULT = Constants(
         }
     ),
 )
-"""Constants with which 60 published TensorRT-LLM throughput rows (H100, H200) stay below 1."""
+"""Those of the best public kernels; each number's source is in its ``origins``."""
 
 
 def read_calibration(path: Path, gpu: HardwareProfile) -> Constants:
@@ -129,7 +134,8 @@ def read_calibration(path: Path, gpu: HardwareProfile) -> Constants:
     ``memory_bytes_per_s``, ``attention_flops`` (prefill), ``decode_attention_bytes_per_s``,
     ``launch_s``, ``product_launch_s``, ``attention_launch_s``, and of links ``collective_s`` and
     ``link_bytes_per_s`` (one direction). What else is there (points, fits) is not looked at.
-    Raises ModelError where the file cannot be read or a field makes no sense, by name.
+    Raises ModelError where the file cannot be read, is of another GPU than ``gpu``, or a field
+    makes no sense, by name.
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -141,7 +147,28 @@ def read_calibration(path: Path, gpu: HardwareProfile) -> Constants:
             f"the calibration {path} has schema {version!r} and this version reads {SCHEMA}: "
             "run gnomon calibrate again"
         )
+    _check_device(found, gpu, path)
     return from_calibration(found, gpu, str(path))
+
+
+def _check_device(found: Mapping[str, Any], gpu: HardwareProfile, path: Path) -> None:
+    """Raise ModelError where a calibration was measured on a GPU of another kind.
+
+    By SKU where the table has both, whatever the spelling of their names, else by name.
+    """
+    name = found.get("gpu_name")
+    if not isinstance(name, str) or not name:
+        raise ModelError(
+            f"the calibration {path} does not name its GPU (gpu_name): run gnomon calibrate again"
+        )
+    spec = load().get(str(found.get("sku"))) or match(name)
+    is_same = spec.sku == gpu.sku if spec else name.casefold() == gpu.name.casefold()
+    if not is_same:
+        raise ModelError(
+            f"the calibration {path} was measured on {name}, and the GPU asked for is {gpu.name}"
+            f"{f' ({gpu.sku})' if gpu.sku else ''}: run gnomon calibrate on one, or leave "
+            "--constants out"
+        )
 
 
 def shipped(gpu: HardwareProfile) -> Constants | None:
@@ -162,19 +189,13 @@ def shipped(gpu: HardwareProfile) -> Constants | None:
 def from_calibration(
     found: Mapping[str, Any], gpu: HardwareProfile, where: str = "calibration"
 ) -> Constants:
-    """Return the constants of a calibration's fields; see ``read_calibration``."""
-    compute, burst, origins = dict(DEFAULT.compute), {}, {}
-    for dtype, roofs in _mapping(found, "flops", where).items():
-        peak = gpu.flops(dtype) if dtype in DTYPES else None
-        if peak is None:
-            raise ModelError(f"{where}: flops names {dtype!r}, which {gpu.name} does not have")
-        sustained = _positive(roofs, "sustained", f"{where}: flops {dtype}")
-        if sustained is not None:
-            compute[dtype] = _share(sustained, peak)
-            origins[f"compute {dtype}"] = _CALIBRATED
-        best = _positive(roofs, "burst", f"{where}: flops {dtype}")
-        if best is not None:
-            burst[dtype] = _share(best, peak)
+    """Return the constants of a calibration's fields; see ``read_calibration``.
+
+    A dtype is calibrated where its sustained rate was measured. Others are derived from those,
+    and are never above their own burst. Of fields that measure nothing ``source`` is "default".
+    """
+    sustained, burst = _compute_shares(found, gpu, where)
+    compute, origins = _every_dtype(sustained, burst)
     sixteen = gpu.flops("bf16") or gpu.flops("fp16")
     link = gpu.nvlink_bytes_per_s or gpu.pcie_bytes_per_s
     peaks = {
@@ -193,19 +214,68 @@ def from_calibration(
         if value is not None and peak:
             measured[name] = _share(value, peak)
             origins[name] = _CALIBRATED
-    defaults = {name: text for name, text in DEFAULT.origins.items() if name not in origins}
+    is_calibrated = _CALIBRATED in origins.values()
     return replace(
         DEFAULT,
         **measured,
         compute=MappingProxyType(compute),
         burst=MappingProxyType(burst),
-        source=_CALIBRATED,
-        origins=MappingProxyType(origins | defaults),
+        source=_CALIBRATED if is_calibrated else DEFAULT.source,
+        origins=MappingProxyType({**DEFAULT.origins, **origins}),
         gpu_name=found.get("gpu_name"),
         gpu_uuid=found.get("gpu_uuid"),
         driver=found.get("driver"),
         created_ns=found.get("created_ns"),
     )
+
+
+def _compute_shares(
+    found: Mapping[str, Any], gpu: HardwareProfile, where: str
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Return dtype -> share of peak, sustained and in bursts, of what was measured."""
+    shares: dict[str, dict[str, float]] = {"sustained": {}, "burst": {}}
+    for dtype, roofs in _mapping(found, "flops", where).items():
+        peak = gpu.flops(dtype) if dtype in DTYPES else None
+        if peak is None:
+            raise ModelError(f"{where}: flops names {dtype!r}, which {gpu.name} does not have")
+        for kind, of_kind in shares.items():
+            measured = _positive(roofs, kind, f"{where}: flops {dtype}")
+            if measured is not None:
+                of_kind[dtype] = _share(measured, peak)
+    return shares["sustained"], shares["burst"]
+
+
+def _every_dtype(
+    sustained: Mapping[str, float], burst: Mapping[str, float]
+) -> tuple[dict[str, float], dict[str, str]]:
+    """Return dtype -> share of peak with what was not measured derived, and the origins.
+
+    A pipe has one power budget: what a measured dtype keeps of its default share, others of its
+    pipe keep of theirs. Beside a measured share, a default one would rank dtypes falsely.
+    """
+    compute = {**DEFAULT.compute, **sustained}
+    origins = {f"compute {dtype}": _CALIBRATED for dtype in sustained}
+    for dtype in DEFAULT.compute.keys() - sustained.keys():
+        share, origin = DEFAULT.compute[dtype], DEFAULT.source
+        relative = _relative(dtype, sustained)
+        if relative is not None:
+            share = min(1.0, share * sustained[relative] / DEFAULT.compute[relative])
+            origin = f"derived from {relative}"
+        if dtype in burst and burst[dtype] < share:
+            share, origin = burst[dtype], f"{origin}, capped by the measured burst"
+        if origin != DEFAULT.source:
+            compute[dtype], origins[f"compute {dtype}"] = share, origin
+    return compute, origins
+
+
+def _relative(dtype: str, sustained: Mapping[str, float]) -> str | None:
+    """Return the measured dtype of the same pipe that is the most alike: by its default share."""
+    alike = [
+        one
+        for one in DEFAULT.compute
+        if one in sustained and PIPE_OF_DTYPE[one] is PIPE_OF_DTYPE[dtype]
+    ]
+    return min(alike, key=lambda one: DEFAULT.compute[one] != DEFAULT.compute[dtype], default=None)
 
 
 def _share(measured: float, peak: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from gnomon.performance_model._lora import adapter_parameters
 from gnomon.performance_model.architecture import BF16
@@ -12,8 +13,8 @@ from gnomon.performance_model.parallelism import gather_bytes
 from gnomon.performance_model.phases import Lora, Train
 
 
-def gradient_exchange(work: Work, phase: Train | Lora) -> Iterator[Operator]:
-    """Yield the exchange of gradients and weights, which runs beside the backward pass.
+def replica_exchange(work: Work, phase: Train | Lora) -> Iterator[Operator]:
+    """Yield the exchange of gradients and weights, each beside the pass that it belongs to.
 
     Up to ZeRO stage 2: reduce-scatter of gradients and all-gather of weights, together one
     all-reduce, once in ``accumulation`` micro-steps. Stage 3: weights are gathered for forward
@@ -30,7 +31,10 @@ def gradient_exchange(work: Work, phase: Train | Lora) -> Iterator[Operator]:
             continue
         name = "expert_gradients" if is_expert else "gradients"
         if layout.zero == 3:
-            yield _exchange(work, f"{name}_gather", 2, 2 * gather_bytes(held, ranks))
+            gathered = "expert_weights" if is_expert else "weights"
+            gather = _exchange(work, f"{gathered}_gather", 1, gather_bytes(held, ranks))
+            yield replace(gather, is_backward=False)
+            yield replace(gather, name=f"{gathered}_gather_backward")
             once = 1.0
         if isinstance(phase, Train):
             sent = gather_bytes(held, ranks) * (1 if layout.zero == 3 else 2)
@@ -49,5 +53,6 @@ def _exchange(work: Work, name: str, count: float, sent_bytes: float) -> Operato
         count,
         work.execution.activation_dtype,
         collective_bytes=sent_bytes,
+        is_backward=True,
         is_overlapped=True,
     )

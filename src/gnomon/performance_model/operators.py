@@ -46,7 +46,8 @@ class Operator:
     ``flops`` are counted by the chosen attention convention. ``executed_flops`` are what the
     kernels do, in any convention: causal attention, and work that engines repeat and nobody
     counts. ``is_recompute``: done again in the backward pass, in HFU and not in MFU.
-    ``is_overlapped``: runs beside the others, as gradients are exchanged.
+    ``is_backward``: belongs to the backward pass, recompute included. ``is_overlapped``: runs
+    beside the others of its pass, as gradients are exchanged beside the backward one.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Operator:
     gradient_bytes: float = 0.0
     collective_bytes: float = 0.0
     is_recompute: bool = False
+    is_backward: bool = False
     is_overlapped: bool = False
 
     @property

@@ -10,14 +10,14 @@ from gnomon.performance_model import cache
 from gnomon.performance_model.architecture import Architecture
 from gnomon.performance_model.capacity import Capacity
 from gnomon.performance_model.ceiling import Ceiling
-from gnomon.performance_model.comparison import MEASURES, Candidate, ranks
+from gnomon.performance_model.comparison import MEASURES, Candidate, caveats, ranks
 from gnomon.performance_model.constants import Constants
 from gnomon.performance_model.cost import Cost, cost, saving_pct
 from gnomon.performance_model.operators import Execution
 from gnomon.performance_model.parameters import count
+from gnomon.performance_model.phases import Lora
 from gnomon.performance_model.roofline import Timed
 from gnomon.performance_model.sweep import Climb, Point
-from gnomon.performance_model.typical import TYPICAL
 from gnomon.performance_model.what_if import WhatIf
 from gnomon.performance_model.workload import Workload
 
@@ -55,7 +55,7 @@ def as_dict(
             "saving_from_typical_pct": _saving_from_typical_pct(answer),
         },
         "constants": _constants(answer.constants, now_ns),
-        "warnings": [*answer.warnings, *([room.warning] if room.warning else [])],
+        "warnings": [*warnings_of(answer), *([room.warning] if room.warning else [])],
         "operators": [_operator(one) for one in answer.operators],
     }
 
@@ -92,7 +92,7 @@ def _work(answer: Ceiling) -> dict[str, Any]:
 
 
 def _speed(answer: Ceiling) -> dict[str, Any]:
-    typical = TYPICAL.get(answer.phase)
+    typical = answer.typical
     return {
         "time_s": answer.time_s,
         "tokens_per_s": answer.tokens_per_s,
@@ -129,6 +129,24 @@ def _fits(room: Capacity) -> dict[str, Any]:
         "max_batch": room.max_batch,
         "max_context": room.max_context,
     }
+
+
+def warnings_of(answer: Ceiling) -> tuple[str, ...]:
+    """Return the warnings of a ceiling, and what it assumes of models that run in fp32."""
+    return (*answer.warnings, *assumptions(answer))
+
+
+def assumptions(answer: Ceiling) -> tuple[str, ...]:
+    """Return what is assumed of the rest of a step whose products are of fp32 weights."""
+    if "fp32" not in answer.flops_by_dtype:
+        return ()
+    has_cache = answer.phase not in {"train", "lora"}
+    cached = ", and the cache as --kv-dtype says" if has_cache else ""
+    assumed = (
+        "fp32 weights: their products are counted in fp32 (not TF32); attention and activations "
+        f"are assumed in 16 bits{cached}"
+    )
+    return (assumed,)
 
 
 def _saving_from_typical_pct(answer: Ceiling) -> float | None:
@@ -199,12 +217,12 @@ def full(workload: Workload, answer: Ceiling, price: Cost, now_ns: int) -> dict[
 
 def asked(workload: Workload) -> dict[str, Any]:
     """Return what a ceiling was computed of, in plain types."""
-    gpu, formats = workload.gpu, workload.architecture.formats
+    gpu = workload.gpu
     return {
         "gpu": {"name": gpu.name, "sku": gpu.sku, "peak_source": gpu.peak_source},
         "layout": asdict(workload.layout),
         "traffic": asdict(workload.phase),
-        "weights": {part.name: getattr(formats, part.name).name for part in fields(formats)},
+        "weights": stored_as(workload),
         "kv_dtype": workload.execution.kv_dtype,
         "attention": workload.execution.attention,
         "is_attention_fused": workload.execution.is_attention_fused,
@@ -212,14 +230,35 @@ def asked(workload: Workload) -> dict[str, Any]:
     }
 
 
-def several(workload: Workload, key: str, rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """Return a document with many points of one workload, under ``key``."""
+def stored_as(workload: Workload) -> dict[str, str]:
+    """Return the weight format of each part of the model, by name.
+
+    QLoRA stores the layers' matrices in NF4, whatever the model came in.
+    """
+    formats, phase = workload.architecture.formats, workload.phase
+    names = {part.name: getattr(formats, part.name).name for part in fields(formats)}
+    if isinstance(phase, Lora) and phase.is_quantised:
+        names |= dict.fromkeys(("attention", "feed_forward", "experts"), "nf4")
+    return names
+
+
+def several(
+    workload: Workload, key: str, points: Iterable[dict[str, Any]], now_ns: int
+) -> dict[str, Any]:
+    """Return a document with many points of one workload, under ``key``.
+
+    ``warnings`` are those of reading the model and of all points, each once.
+    """
+    rows = list(points)
+    told = (warning for row in rows for warning in row.get("warnings", ()))
     return {
         "schema": SCHEMA,
         "model": _model(workload.architecture, workload.execution.kv_bytes),
         "phase": workload.phase.name,
         "asked": asked(workload),
-        key: list(rows),
+        "constants": _constants(workload.constants, now_ns),
+        "warnings": list(dict.fromkeys((*workload.warnings, *told))),
+        key: rows,
     }
 
 
@@ -240,6 +279,7 @@ def figures(answer: Ceiling, gpu_hour_cost: float | None = None) -> dict[str, An
         "mbu_pct": answer.mbu_pct,
         "bound_by": str(answer.bound_by),
         "money_per_million_tokens": price.money_per_million_tokens,
+        "warnings": list(warnings_of(answer)),
     }
 
 
@@ -264,8 +304,8 @@ def remedies(found: WhatIf) -> dict[str, Any]:
     }
 
 
-def comparison(found: Sequence[Candidate]) -> dict[str, Any]:
-    """Return GPUs side by side, each with its place in every measure."""
+def comparison(found: Sequence[Candidate], now_ns: int) -> dict[str, Any]:
+    """Return GPUs side by side, each with its constants and its place in every measure."""
     places = ranks(found)
     rows = (
         {
@@ -273,13 +313,15 @@ def comparison(found: Sequence[Candidate]) -> dict[str, Any]:
             "sku": one.workload.gpu.sku,
             "gpu_hour_cost": one.gpu_hour_cost,
             **{measure: getattr(one, measure) for measure in MEASURES},
-            "ranks": {measure: places[measure].get(one.workload.gpu.name) for measure in MEASURES},
+            "ranks": {measure: places[measure][at] for measure in MEASURES},
             **figures(one.ceiling, one.gpu_hour_cost),
             "fits": one.fits,
-            "constants": one.ceiling.constants.source,
+            "constants": _constants(one.ceiling.constants, now_ns),
         }
-        for one in found
+        for at, one in enumerate(found)
     )
-    document = several(found[0].workload, "gpus", rows)
-    del document["asked"]["gpu"]
+    document = several(found[0].workload, "gpus", rows, now_ns)
+    # These are of a GPU, and there are several.
+    del document["asked"]["gpu"], document["constants"]
+    document["warnings"] += caveats(found)
     return document

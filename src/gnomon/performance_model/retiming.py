@@ -25,15 +25,17 @@ def retimed(answer: Ceiling, operators: Iterable[Timed]) -> Ceiling:
     totals = sum_up(timed)
     serial_s = answer.totals.serial_s
     stretch = (serial_s + answer.bubble_s) / serial_s
-    time_s = max(totals.serial_s * stretch, totals.overlapped_s)
+    exposed_s = totals.exposed_s(stretch)
+    time_s = totals.serial_s * stretch + exposed_s
     ratio = time_s / answer.time_s
     return replace(
         answer,
         totals=totals,
         operators=timed,
         time_s=time_s,
-        roofline_time_s=max(totals.serial_ideal_s * stretch, totals.overlapped_ideal_s),
+        roofline_time_s=totals.ideal_s(stretch),
         bubble_s=totals.serial_s * (stretch - 1),
+        exposed_s=exposed_s,
         tpot_s=None if answer.tpot_s is None else answer.tpot_s * ratio,
         ttft_s=time_s if answer.phase == Prefill.name else answer.ttft_s,
     )

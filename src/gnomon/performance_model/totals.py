@@ -27,24 +27,63 @@ class Bytes:
         return self.weights + self.kv_read + self.kv_write + self.activations + self.gradients
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """FLOPs by dtype in the three senses of ``ceiling.Ceiling``, bytes and seconds.
+@dataclass(slots=True)
+class Pass:
+    """Seconds of a forward or backward pass, or of a step that has but one.
 
     ``serial_s`` is the time of what runs one after the other, ``overlapped_s`` of what runs beside
     it; ``*_ideal_s`` the same at bare peaks.
     """
+
+    serial_s: float = 0.0
+    overlapped_s: float = 0.0
+    serial_ideal_s: float = 0.0
+    overlapped_ideal_s: float = 0.0
+
+    def add(self, one: Timed) -> None:
+        """Add an operator."""
+        if one.operator.is_overlapped:
+            self.overlapped_s += one.time_s
+            self.overlapped_ideal_s += one.ideal_s
+        else:
+            self.serial_s += one.time_s
+            self.serial_ideal_s += one.ideal_s
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """FLOPs by dtype in the three senses of ``ceiling.Ceiling``, bytes and seconds."""
 
     flops: Mapping[str, float]
     useful_flops: Mapping[str, float]
     executed_flops: Mapping[str, float]
     bytes: Bytes
     collective_bytes: float
-    serial_s: float
-    overlapped_s: float
-    serial_ideal_s: float
-    overlapped_ideal_s: float
+    forward: Pass
+    backward: Pass
     seconds_by_bound: Mapping[BoundBy, float]
+
+    @property
+    def serial_s(self) -> float:
+        """The time of what runs one after the other, in both passes."""
+        return self.forward.serial_s + self.backward.serial_s
+
+    def exposed_s(self, stretch: float) -> float:
+        """Return what is waited for of what runs beside the passes: what outlasts its own.
+
+        ``stretch``: by what a pipeline's bubble stretches the passes.
+        """
+        return sum(
+            max(0.0, part.overlapped_s - part.serial_s * stretch)
+            for part in (self.forward, self.backward)
+        )
+
+    def ideal_s(self, stretch: float) -> float:
+        """Return the time of the step at bare peaks."""
+        return sum(
+            max(part.serial_ideal_s * stretch, part.overlapped_ideal_s)
+            for part in (self.forward, self.backward)
+        )
 
     @property
     def leading_dtype(self) -> str:
@@ -59,12 +98,10 @@ def sum_up(timed: Iterable[Timed]) -> Totals:
     executed: defaultdict[str, float] = defaultdict(float)
     bounds: defaultdict[BoundBy, float] = defaultdict(float)
     weights = kv_read = kv_write = activations = gradients = collective = 0.0
-    # Indexed by whether the operator is overlapped.
-    seconds, ideal = [0.0, 0.0], [0.0, 0.0]
+    ahead, back = Pass(), Pass()
     for one in timed:
         operator = one.operator
-        seconds[operator.is_overlapped] += one.time_s
-        ideal[operator.is_overlapped] += one.ideal_s
+        (back if operator.is_backward else ahead).add(one)
         if operator.kind is Kind.COLLECTIVE:
             collective += operator.collective_bytes
             if not operator.is_overlapped:
@@ -89,9 +126,7 @@ def sum_up(timed: Iterable[Timed]) -> Totals:
         executed_flops=dict(executed),
         bytes=Bytes(weights, kv_read, kv_write, activations, gradients),
         collective_bytes=collective,
-        serial_s=seconds[0],
-        overlapped_s=seconds[1],
-        serial_ideal_s=ideal[0],
-        overlapped_ideal_s=ideal[1],
+        forward=ahead,
+        backward=back,
         seconds_by_bound=dict(bounds),
     )

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from gnomon.performance_model._lora import adapter_operators
 from gnomon.performance_model.architecture import BF16
-from gnomon.performance_model.data_parallel import gradient_exchange
+from gnomon.performance_model.data_parallel import replica_exchange
 from gnomon.performance_model.operators import Forward, Kind, Operator, Work
 from gnomon.performance_model.phases import Lora, Train
 
@@ -42,15 +42,18 @@ def training(work: Work, forward: Forward, phase: Train | Lora) -> tuple[Operato
         if phase.is_quantised:
             layers = (_unpacking(layers), *layers)
     backward = (*layers, *forward.after) if frozen else (*forward.before, *layers, *forward.after)
+    behind = (
+        *_recomputed((*layers, *adapters), phase.recompute),
+        *_backward(backward, is_frozen=frozen),
+        *_backward(adapters, is_frozen=False),
+    )
     return (
         *forward.before,
         *layers,
         *adapters,
         *forward.after,
-        *_recomputed((*layers, *adapters), phase.recompute),
-        *_backward(backward, is_frozen=frozen),
-        *_backward(adapters, is_frozen=False),
-        *gradient_exchange(work, phase),
+        *(replace(one, is_backward=True) for one in behind),
+        *replica_exchange(work, phase),
     )
 
 

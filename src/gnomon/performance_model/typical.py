@@ -14,17 +14,38 @@ class Typical(NamedTuple):
     source: str
 
 
-_OFFLINE = Typical(
-    0.85, "60 published TensorRT-LLM throughput rows on H100 and H200: median 0.83 of attainable"
+_OFFLINE = {
+    1: Typical(
+        0.83,
+        "0.83 of attainable: median of 60 throughput rows published for TensorRT-LLM on H100 and "
+        "H200, which mix prompts and outputs; applied here to one phase",
+    )
+}
+_BY_MODEL = (
+    "published serving rows on H100 and H200; by model and engine Llama-70B FP8 0.68 to 0.84, "
+    "DeepSeek-R1 FP8 0.66 to 0.68, Qwen3-32B FP8 0.47 to 0.67, gpt-oss-120b 0.36 to 0.57"
 )
-_SERVING = Typical(
-    0.70,
-    "published serving rows on H100 and H200, medians by model and engine: Llama-70B FP8 0.68 to "
-    "0.84, DeepSeek-R1 FP8 0.66 to 0.68, Qwen3-32B FP8 0.47 to 0.67, gpt-oss-120b 0.36 to 0.57",
-)
+_SERVING = {
+    1: Typical(
+        0.70, f"0.70 of attainable: middle of the medians at TP 1, 0.67 to 0.73; {_BY_MODEL}"
+    ),
+    **{
+        tp: Typical(share, f"{share:.2f} of attainable: median at TP {tp}; {_BY_MODEL}")
+        for tp, share in ((2, 0.61), (4, 0.55), (8, 0.50))
+    },
+}
+# Training has none: published figures are of whole clusters, see PUBLISHED.
+_SHARES = {"prefill": _OFFLINE, "decode": _OFFLINE, "verify": _SERVING, "serve": _SERVING}
 
-TYPICAL = {"prefill": _OFFLINE, "decode": _OFFLINE, "verify": _SERVING, "serve": _SERVING}
-"""By phase. Training has no entry: published figures are of whole clusters; see ``PUBLISHED``."""
+
+def typical(phase: str, tp: int) -> Typical | None:
+    """Return what engines reach of attainable in a phase; None where nothing was published.
+
+    That of the largest published ``tp`` up to the one asked for. The rows are not in this
+    repository: shares and sources are quoted, not computed here.
+    """
+    shares = _SHARES.get(phase)
+    return None if shares is None else shares[max(known for known in shares if known <= tp)]
 
 
 class Published(NamedTuple):

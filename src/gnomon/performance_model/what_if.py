@@ -19,8 +19,8 @@ from gnomon.performance_model.operators import Kind
 from gnomon.performance_model.padding import padded
 from gnomon.performance_model.parameters import weight_bytes
 from gnomon.performance_model.phases import Decode, Lora, Train, Verify
-from gnomon.performance_model.retiming import retimed
-from gnomon.performance_model.roofline import Timed
+from gnomon.performance_model.retiming import launched_eagerly, retimed
+from gnomon.performance_model.roofline import Timed, roofs, time_operator
 from gnomon.performance_model.workload import Workload
 
 DRAFTED = 4
@@ -151,8 +151,7 @@ def _weights(dtype: str, remark: str) -> Callable[[Workload, Ceiling], Answer]:
             names = " and ".join(sorted({form.name for form in _layer_forms(workload)}))
             raise NotApplicableError(f"the weights are as narrow already ({names})")
         answer = after.ceiling()
-        news = (warning for warning in answer.warnings if warning not in before.warnings)
-        return Answer(answer, after.fits(), "; ".join((remark, *news)))
+        return Answer(answer, after.fits(), _with_news(remark, before, answer))
 
     return ask
 
@@ -224,33 +223,38 @@ def _sparsity(workload: Workload, before: Ceiling) -> Answer:
         raise NotApplicableError(f"sparse tensor cores do not take {names} weights as they are")
     bytes_per_weight = _layer_forms(workload)[0].bytes_per_weight
     share = 0.5 * (1 + _INDEX_BITS / (8 * bytes_per_weight))
-    operators = [_sparse(one, share) for one in before.operators]
+    operators = [_sparse(one, share, before) for one in before.operators]
+    if workload.request.is_eager:
+        operators = [launched_eagerly(one) for one in operators]
     # Sparse weights are smaller, so that what did not fit may.
     fits = workload.fits() or None
     remark = "2 of 4 weights pruned: check the quality"
     return Answer(retimed(before, operators), fits, remark)
 
 
-def _sparse(timed: Timed, share: float) -> Timed:
+def _sparse(timed: Timed, share: float, before: Ceiling) -> Timed:
     one = timed.operator
     if one.kind is not Kind.PRODUCT or one.name in {"lm_head", "router"}:
         return timed
-    kept = 1 - (1 - share) * one.weight_bytes / one.total_bytes
-    memory_s, compute_s = timed.memory_s * kept, timed.compute_s / 2
-    return timed._replace(
-        operator=replace(one, weight_bytes=one.weight_bytes * share),
-        time_s=timed.launch_s + max(compute_s, memory_s),
-        compute_s=compute_s,
-        memory_s=memory_s,
-        ideal_s=timed.ideal_s / 2 if compute_s > memory_s else timed.ideal_s * kept,
-    )
+    # The FLOPs stay those of the dense product, done at twice its peak.
+    dense = roofs(before.gpu)
+    sparse = dense._replace(flops={dtype: 2 * peak for dtype, peak in dense.flops.items()})
+    pruned = replace(one, weight_bytes=one.weight_bytes * share)
+    return time_operator(pruned, sparse, before.constants)
 
 
-def _more_tensor_parallelism(workload: Workload, _: Ceiling) -> Answer:
+def _more_tensor_parallelism(workload: Workload, before: Ceiling) -> Answer:
     tp = 2 * workload.layout.tp
-    remark = f"TP {tp}: twice the GPUs"
     after = workload.changed(tp=tp, count=None, dp=workload.layout.dp)
-    return Answer(after.ceiling(), after.fits(), remark)
+    answer = after.ceiling()
+    remark = _with_news(f"TP {tp}: twice the GPUs", before, answer)
+    return Answer(answer, after.fits(), remark)
+
+
+def _with_news(remark: str, before: Ceiling, after: Ceiling) -> str:
+    """Return the remark with what the remedy is warned of and the present state is not."""
+    news = (warning for warning in after.warnings if warning not in before.warnings)
+    return "; ".join((remark, *news))
 
 
 def _speculation(workload: Workload, _: Ceiling) -> Answer:

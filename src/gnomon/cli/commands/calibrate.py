@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import click
 
+from gnomon._errors import CommandError
 from gnomon.cli import base
 
 
@@ -46,12 +48,20 @@ def command(*, gpu: str | None, force: bool, output: Path | None, as_json: bool)
     from gnomon.hardware.calibration import document  # noqa: PLC0415
 
     settings = configuration.load()
+    _refuse_unwritable(output or calibration_files.path_of(settings.state_directory, "a gpu"))
     with progress.shares("calibrating") as show:
         found = calibrate(settings, gpu, show, force=force)
     kept = calibration_files.path_of(settings.state_directory, found.document["gpu_uuid"])
     before = _former(kept)
     path = output or kept
-    document.write(found.document, path)
+    try:
+        document.write(found.document, path)
+    except OSError as error:
+        base.print_json(found.document)
+        raise CommandError(
+            f"{path}: {error.strerror}; the calibration stands on stdout instead: keep it in a "
+            "file for --constants FILE"
+        ) from error
     if as_json:
         base.print_json(found.document)
         return
@@ -59,6 +69,20 @@ def command(*, gpu: str | None, force: bool, output: Path | None, as_json: bool)
     out = rendering.console()
     calibration_rendering.show(found.document, found.profile, found.true_clock_missing, change, out)
     click.echo(f"written to {path}")
+
+
+def _refuse_unwritable(path: Path) -> None:
+    """Raise CommandError where a file of this folder cannot be made: 90 s would be lost."""
+    folder = path.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise CommandError(
+            f"{folder}: {error.strerror}, so a calibration could not be kept there, and none was "
+            "made; choose another file with -o"
+        ) from error
 
 
 def _former(path: Path) -> Any:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gnomon._errors import ModelError
+from gnomon._errors import CommandError, ModelError
 from gnomon.cli import base
 from gnomon.cli.model_options import Asked, gpu_option, gpus, model_options, usage_errors
 
@@ -157,18 +157,25 @@ def _sweep(
     workload: Workload, texts: tuple[str, ...], gpu_hour_cost: float | None, *, as_json: bool
 ) -> None:
     from gnomon.performance_model import report  # noqa: PLC0415
-    from gnomon.performance_model.sweep import axis, sweep  # noqa: PLC0415
+    from gnomon.performance_model.sweep import axis, size, sweep  # noqa: PLC0415
 
     axes = [axis(text) for text in texts]
     points = sweep(workload, axes)
     if as_json:
         rows = (report.point(one, gpu_hour_cost) for one in points)
-        base.print_json(report.several(workload, "sweep", rows))
-        return
-    from gnomon.cli import ceiling_views, rendering  # noqa: PLC0415  rich
+        document = report.several(workload, "sweep", rows, time.time_ns())
+        base.print_json(document)
+        reasons = [row["error"] for row in document["sweep"] if row["error"] is not None]
+    else:
+        from gnomon.cli import ceiling_text, ceiling_views, rendering  # noqa: PLC0415  rich
 
-    names = [one.name for one in axes]
-    ceiling_views.print_sweep(workload, names, points, gpu_hour_cost, rendering.console())
+        names, out = [one.name for one in axes], rendering.console()
+        errors = ceiling_views.print_sweep(workload, names, points, gpu_hour_cost, out)
+        ceiling_text.print_constants(workload.constants, time.time_ns(), out)
+        reasons = [reason for reason, times in errors.items() for _ in range(times)]
+    if len(reasons) == size(axes):
+        asked = " ".join(f"--sweep {text}" for text in texts)
+        raise CommandError(f"no point of {asked} can be computed: {reasons[0]}")
 
 
 def _climb(workload: Workload, text: str, gpu_hour_cost: float | None, *, as_json: bool) -> None:
@@ -182,11 +189,13 @@ def _climb(workload: Workload, text: str, gpu_hour_cost: float | None, *, as_jso
     steps = list(climb(workload, clients))
     if as_json:
         rows = (report.step_of_climb(one, gpu_hour_cost) for one in steps)
-        base.print_json(report.several(workload, "concurrency", rows))
+        base.print_json(report.several(workload, "concurrency", rows, time.time_ns()))
         return
-    from gnomon.cli import ceiling_views, rendering  # noqa: PLC0415  rich
+    from gnomon.cli import ceiling_text, ceiling_views, rendering  # noqa: PLC0415  rich
 
-    ceiling_views.print_climb(workload, steps, gpu_hour_cost, rendering.console())
+    out = rendering.console()
+    ceiling_views.print_climb(workload, steps, gpu_hour_cost, out)
+    ceiling_text.print_constants(workload.constants, time.time_ns(), out)
 
 
 def _compare(workloads: tuple[Workload, ...], costs: list[float | None], *, as_json: bool) -> None:
@@ -195,8 +204,8 @@ def _compare(workloads: tuple[Workload, ...], costs: list[float | None], *, as_j
 
     found = compare(workloads, costs)
     if as_json:
-        base.print_json(report.comparison(found))
+        base.print_json(report.comparison(found, time.time_ns()))
         return
     from gnomon.cli import ceiling_views, rendering  # noqa: PLC0415  rich
 
-    ceiling_views.print_comparison(found, rendering.console())
+    ceiling_views.print_comparison(found, time.time_ns(), rendering.console())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -159,6 +160,7 @@ def _picture(
     asked: Asked, gpu: HardwareProfile, recorded: _Recorded | None, warnings: tuple[str, ...]
 ) -> Roofline:
     from gnomon.analysis.roofline_points import measured_points, roofline  # noqa: PLC0415
+    from gnomon.performance_model.report import assumptions  # noqa: PLC0415
 
     uuid = recorded.summaries[0].uuid if recorded else None
     with model_options.usage_errors():
@@ -166,10 +168,23 @@ def _picture(
         modelled = None
         if asked.model is not None or set(asked.options) - _FLAGS:
             workload = asked.workload(gpu, uuid)
-            modelled = workload.architecture, workload.ceiling()
-            constants, warnings = workload.constants, (*workload.warnings, *warnings)
+            answer = workload.ceiling()
+            modelled = workload.architecture, answer
+            constants = workload.constants
+            warnings = (*workload.warnings, *assumptions(answer), *warnings)
         measured = None
         if recorded is not None:
             dtype = modelled[1].totals.leading_dtype if modelled else None
             measured = measured_points(recorded.summaries, recorded.meta, dtype)
-        return roofline(gpu, constants, modelled, measured, warnings)
+        return _of_its_size(roofline(gpu, constants, modelled, measured, warnings))
+
+
+def _of_its_size(picture: Roofline) -> Roofline:
+    """Keep what others published of models of this size: other sizes run on other machines."""
+    from gnomon.performance_model.parameters import count  # noqa: PLC0415
+    from gnomon.performance_model.typical import size_of  # noqa: PLC0415
+
+    if picture.model is None:
+        return picture
+    size = size_of(count(picture.model).total)
+    return replace(picture, typical=tuple(band for band in picture.typical if band.size == size))
