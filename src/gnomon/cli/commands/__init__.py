@@ -18,6 +18,7 @@ SHORT_HELP: Mapping[str, str] = {
     "doctor": "Say what can be measured here, what not, and what to do about it.",
     "import": "Turn measurements of another program into a recording.",
     "mark": "Name what the workload is doing from now on.",
+    "mcp": "Answer an AI agent's questions about a recording.",
     "query": "Ask a recording in SQL.",
     "record": "Record what the GPUs and their host do.",
     "roofline": "Draw the roofs of a GPU, a model under them, and what was measured.",

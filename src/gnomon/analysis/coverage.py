@@ -1,0 +1,143 @@
+"""What a recording covers: which sources worked, where nothing was measured, what was lost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gnomon.analysis.intervals import Ints
+from gnomon.recording.base import Measurements
+
+# Sources jitter by a part of their period, and the default period is 1 s. The collector itself
+# calls a source stalled later than this.
+SHORTEST_GAP_NS = 2_000_000_000
+# ... and whoever measures every 10 s leaves no gap in between.
+GAP_OF_USUAL_INTERVAL = 2.5
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A stretch of the recording in which no source measured this GPU."""
+
+    gpu_uuid: str
+    from_ns: int
+    to_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRecord:
+    """What a source did over a range: readings, and how it stood at the end of it."""
+
+    source: str
+    state: str | None
+    reason: str | None
+    period_ns: int | None
+    reads: int
+    failures: int
+    longest_read_ns: int | None
+    last_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Rows that were measured and could not be kept."""
+
+    source: str | None
+    table: str | None
+    reason: str | None
+    rows: int
+
+
+def gaps(measurements: Measurements, *, from_ns: int, to_ns: int) -> list[Gap]:
+    """Return the gaps of every GPU in [from_ns, to_ns], by GPU, then by time.
+
+    A GPU that is known and was never measured is one gap.
+    """
+    rows = measurements.read(
+        "gpu_counters",
+        from_ns=from_ns,
+        to_ns=to_ns,
+        columns=["gpu_uuid", "ts_ns", "duration_ns"],
+        encoded=True,
+    )
+    uuids = rows.column("gpu_uuid").to_numpy()
+    ends = rows.column("ts_ns").to_numpy()
+    lengths = np.nan_to_num(rows.column("duration_ns").to_numpy()).astype(np.int64)
+    seen = {str(uuid) for uuid in rows.column("gpu_uuid").unique().to_pylist() if uuid}
+    found: list[Gap] = []
+    for uuid in sorted(seen | set(measurements.meta().gpus)):
+        mine = uuids == uuid
+        found += _gaps_of(uuid, ends[mine] - lengths[mine], ends[mine], from_ns, to_ns)
+    return found
+
+
+def _gaps_of(uuid: str, starts: Ints, ends: Ints, from_ns: int, to_ns: int) -> list[Gap]:
+    if len(starts) == 0:
+        return [Gap(uuid, from_ns, to_ns)]
+    order = np.argsort(starts, kind="stable")
+    starts, ends = starts[order], ends[order]
+    usual_ns = float(np.median(ends - starts))
+    shortest_ns = max(SHORTEST_GAP_NS, GAP_OF_USUAL_INTERVAL * usual_ns)
+    covered_to = np.concatenate(([from_ns], np.maximum.accumulate(ends)))
+    next_start = np.concatenate((starts, [to_ns]))
+    where = np.flatnonzero(next_start - covered_to > shortest_ns)
+    return [Gap(uuid, int(covered_to[at]), int(next_start[at])) for at in where]
+
+
+def sources(measurements: Measurements, *, from_ns: int, to_ns: int) -> list[SourceRecord]:
+    """Return what each source did in (from_ns, to_ns], by name; none where nobody kept books."""
+    grouped = _grouped(
+        measurements.read("source_health", from_ns=from_ns, to_ns=to_ns),
+        ["source"],
+        [
+            *((name, "last") for name in ("state", "reason", "period_ns", "ts_ns")),
+            *((name, "sum") for name in ("reads", "failures")),
+            ("longest_read_ns", "max"),
+        ],
+    )
+    return [
+        SourceRecord(
+            source=row["source"],
+            state=row["state_last"],
+            reason=row["reason_last"],
+            period_ns=row["period_ns_last"],
+            reads=row["reads_sum"] or 0,
+            failures=row["failures_sum"] or 0,
+            longest_read_ns=row["longest_read_ns_max"],
+            last_ns=row["ts_ns_last"],
+        )
+        for row in sorted(grouped, key=lambda row: row["source"] or "")
+    ]
+
+
+def losses(measurements: Measurements, *, from_ns: int, to_ns: int) -> list[Loss]:
+    """Return what was lost in (from_ns, to_ns], the most rows first."""
+    keys = ["source", "table", "reason"]
+    table = measurements.read(
+        "losses", from_ns=from_ns, to_ns=to_ns, columns=["ts_ns", *keys, "rows"]
+    )
+    found = [
+        Loss(row["source"], row["table"], row["reason"], row["rows_sum"] or 0)
+        for row in _grouped(table, keys, [("rows", "sum")])
+    ]
+    return sorted(found, key=lambda loss: (-loss.rows, loss.source or "", loss.reason or ""))
+
+
+def _grouped(
+    table: Any, keys: list[str], aggregates: list[tuple[str, str]]
+) -> list[dict[str, Any]]:
+    """Group the rows of an Arrow table, in their order: "last" is that of time."""
+    found: list[dict[str, Any]] = (
+        table.group_by(keys, use_threads=False).aggregate(_in_order(aggregates)).to_pylist()
+    )
+    return found
+
+
+def _in_order(aggregates: list[tuple[str, str]]) -> list[Any]:
+    import pyarrow.compute as pc  # noqa: PLC0415
+
+    # A null is an answer here: a source that works again has no reason.
+    keep_null = pc.ScalarAggregateOptions(skip_nulls=False)
+    return [(name, how, keep_null) if how == "last" else (name, how) for name, how in aggregates]
