@@ -99,6 +99,18 @@ class EventKind(StrEnum):
     OBSERVER_EFFECT = "observer_effect"
     DISK_FULL = "disk_full"
     NOT_RECORDED = "not_recorded"
+    # What recorders of the cause side bring
+    PROCESS_STARTED = "process_started"
+    PROCESS_EXITED = "process_exited"
+    THREAD_STARTED = "thread_started"
+    OOM_KILL = "oom_kill"
+    POD_RESTARTED = "pod_restarted"
+    POD_EVICTED = "pod_evicted"
+    TCP_RETRANSMIT = "tcp_retransmit"
+    # What an import has to say of the file
+    BIASED_SELECTION = "biased_selection"
+    INCONSISTENT = "inconsistent"
+    FOREIGN_DIAGNOSIS = "foreign_diagnosis"
 
 
 class PhaseEdge(StrEnum):
@@ -106,3 +118,31 @@ class PhaseEdge(StrEnum):
 
     BEGIN = "begin"
     END = "end"
+
+
+class CallLayer(StrEnum):
+    """What a host call went into."""
+
+    CUDA_RUNTIME = "cuda_runtime"
+    CUDA_DRIVER = "cuda_driver"
+    BLOCK_IO = "block_io"
+    SOCKET = "socket"
+    KERNEL = "kernel"
+
+
+class CopyDirection(StrEnum):
+    """From where to where a copy goes; ``default`` leaves it to the addresses."""
+
+    HOST_TO_HOST = "h2h"
+    HOST_TO_DEVICE = "h2d"
+    DEVICE_TO_HOST = "d2h"
+    DEVICE_TO_DEVICE = "d2d"
+    DEFAULT = "default"
+
+
+class Selection(StrEnum):
+    """Which rows were kept: only of ``all`` and ``uniform`` ones do percentiles hold."""
+
+    ALL = "all"
+    UNIFORM = "uniform"
+    BIASED = "biased"

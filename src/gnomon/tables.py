@@ -462,7 +462,11 @@ LOSSES = Table(
         _text("source", "whose rows were lost"),
         _text("table", "of which table"),
         _count("rows", "how many", "collector, writer, helper"),
-        _text("reason", "queue_full, disk_full, overflow, void_reading or missed_period"),
+        _text(
+            "reason",
+            "queue_full, disk_full, overflow, void_reading or missed_period; of imports also "
+            "unreadable, unknown_operation, unmatched, pruned or lost_by_recorder",
+        ),
     ),
 )
 
@@ -478,6 +482,186 @@ CLOCK_SYNC = Table(
     ),
 )
 
+# The cause side: what threads of the host asked for, and when they could not run
+
+HOST = _text("host", "host that it happened on, where one recording holds several")
+THREAD = (
+    HOST,
+    *PROCESS,
+    Column("tid", "int32", "", "thread id in the root namespace", "bpf_get_current_pid_tgid"),
+)
+OFF_CPU_INSIDE = (
+    _ns(
+        "off_cpu_ns",
+        "time inside the call in which its thread did not run; 0 where it ran throughout, null "
+        "where its scheduling was not recorded",
+        "sched_switch",
+    ),
+    _ns(
+        "run_queue_ns",
+        "of it, time runnable without a CPU (preempted, or woken and waiting); null where the "
+        "recorder could not tell, and then some of off_cpu_ns may be of this class",
+        "sched_switch, sched_wakeup",
+    ),
+    _ns("io_ns", "of it, time waiting for a disk, null as above", "prev_state; block requests"),
+    _ns(
+        "voluntary_ns",
+        "of it, time in a futex, poll or sleep, null as above",
+        "prev_state of sched_switch",
+    ),
+)
+STACK_HASH = Column("stack_hash", "int64", "", "the stack, a key of `stacks`", "recorder")
+SELECTION = (
+    _text("selection", "enums.Selection: whether rows like this one were all kept", "recorder"),
+    Column(
+        "weight",
+        "float64",
+        "count",
+        "how many of its kind this row stands for; null where the selection leaves that unknown",
+        "recorder",
+    ),
+)
+
+HOST_CALLS = Table(
+    "host_calls",
+    "Calls that threads made into the CUDA runtime, the driver and sockets, and block requests "
+    "made for them. One row a call; a call inside another is a row of its own.",
+    (
+        *TIME,
+        *GPU,
+        *THREAD,
+        Column("rank", "int32", "", "rank of the process in its job", "RANK"),
+        _text("layer", "enums.CallLayer"),
+        _text("operation", "function called, as its library names it; block_read and the like"),
+        Column("depth", "int32", "count", "calls of the same thread around this one", "entry, end"),
+        _text("parent_operation", "the call around this one, null for an outermost"),
+        _bytes("bytes", "bytes copied, allocated, freed, sent or received", "arguments"),
+        _text("direction", "enums.CopyDirection, of copies", "arguments"),
+        Column("address", "int64", "", "function launched, or memory allocated or freed", "args"),
+        Column("stream", "int64", "", "CUDA stream, null where it was not recorded", "arguments"),
+        Column("return_code", "int32", "", "what the call returned, 0 is success", "exit probe"),
+        Column(
+            "first_call",
+            "int32",
+            "",
+            "1: the first of its function (of its operation, where that takes no function) in its "
+            "process that was recorded, which loads and initialises; 0: not; null: not known",
+            "recorder",
+        ),
+        *OFF_CPU_INSIDE,
+        STACK_HASH,
+        *SELECTION,
+    ),
+)
+
+CALL_HISTOGRAMS = Table(
+    "call_histograms",
+    "How long calls took, counted where single ones were not all kept. One row a thread (or "
+    "process), operation, interval and bucket of durations; rows add up.",
+    (
+        *TIME,
+        *THREAD,
+        _text("layer", "enums.CallLayer"),
+        _text("operation", "as in host_calls"),
+        _ns("shortest_ns", "no call of this bucket was shorter", "recorder"),
+        _ns("longest_ns", "no call of this bucket was longer", "recorder"),
+        _count("calls", "calls in this bucket", "recorder"),
+        _count("calls_stored", "of them, kept as single rows", "recorder"),
+        _ns("total_ns", "their durations, added", "recorder"),
+        _bytes("bytes", "their bytes, added", "recorder"),
+        *OFF_CPU_INSIDE,
+    ),
+)
+
+OFF_CPU = Table(
+    "off_cpu",
+    "When threads did not run. One row a stay off the CPU, ending when the thread ran again.",
+    (
+        *TIME,
+        *THREAD,
+        _text("state", "state in which it left: runnable, interruptible or uninterruptible"),
+        *OFF_CPU_INSIDE[1:],
+        Column("waker_pid", "int32", "", "process of the thread that woke it", "sched_wakeup"),
+        Column("waker_tid", "int32", "", "the thread that woke it", "sched_wakeup"),
+        _text("waker_name", "its name", "sched_wakeup"),
+        Column(
+            "preemptor_tid",
+            "int32",
+            "",
+            "the thread that had the CPU just before; 0 is the idle task",
+            "sched_switch",
+        ),
+        _text("preemptor_name", "its name", "sched_switch"),
+        STACK_HASH,
+        *SELECTION,
+    ),
+)
+
+STACKS = Table(
+    "stacks",
+    "Call stacks, each stored once. One row a frame; read them without a range of time.",
+    (
+        *TIME,
+        Column("stack_hash", "int64", "", "which stack", "recorder"),
+        Column("depth", "int32", "count", "0 is the innermost frame", "recorder"),
+        _text("kind", "python, native or kernel"),
+        _text("symbol", "function, null where it could not be resolved"),
+        _text("module", "library or program that it lies in"),
+        _text("file", "source file"),
+        Column("line", "int32", "", "line in the source file", "recorder"),
+        Column("address", "int64", "", "instruction address, its 64 bits signed", "recorder"),
+    ),
+)
+
+THREADS = Table(
+    "threads",
+    "Threads that were seen. One row a thread: from when it was first seen until the last time.",
+    (
+        *TIME,
+        *THREAD,
+        Column("ns_pid", "int32", "", "process id inside its own pid namespace", "/proc"),
+        Column("ns_tid", "int32", "", "thread id inside its own pid namespace", "/proc"),
+        _text("name", "the thread's name", "comm"),
+        _text("process_name", "its process's name", "comm"),
+        Column("parent_tid", "int32", "", "thread that started it", "sched_process_fork"),
+        _text("role", "observer: it belongs to the recorder itself, null for all others"),
+        Column("rank", "int32", "", "rank of the process in its job", "RANK"),
+        Column("local_rank", "int32", "", "rank on its host", "LOCAL_RANK"),
+        Column("world_size", "int32", "count", "ranks of its job", "WORLD_SIZE"),
+        _text("cgroup_path", "control group", "/proc/PID/cgroup"),
+        _text("container_id", "container it runs in", "/proc/PID/cgroup"),
+        _text("pod_name", "Kubernetes pod it runs in", "Kubernetes"),
+        _text("pod_namespace", "namespace of the pod", "Kubernetes"),
+        _count("calls", "rows of host_calls that it has", "recorder"),
+        _count("stays_off_cpu", "rows of off_cpu that it has", "recorder"),
+        _text("off_cpu_selection", "enums.Selection of those; null: its scheduling is not known"),
+    ),
+)
+
+NCCL_CALLS = Table(
+    "nccl_calls",
+    "Collectives that were enqueued. One row a call and rank; the same collective has the same "
+    "communicator and sequence number on every rank.",
+    (
+        *TIME,
+        *GPU,
+        *THREAD,
+        Column("rank", "int32", "", "rank in the communicator", "ncclCommInitRank"),
+        Column("world_size", "int32", "count", "ranks of the communicator", "ncclCommInitRank"),
+        _text("communicator", "same on all its ranks", "ncclUniqueId"),
+        _text("operation", "NCCL function called"),
+        _count("sequence", "how many collectives the communicator had before", "recorder"),
+        _bytes("bytes", "bytes this rank brings in", "arguments"),
+        _text("datatype", "type of the elements", "arguments"),
+        Column("peer_rank", "int32", "", "the other side of a send or receive", "arguments"),
+        Column("stream", "int64", "", "CUDA stream", "arguments"),
+        Column("return_code", "int32", "", "what the call returned, 0 is success", "exit probe"),
+        *OFF_CPU_INSIDE,
+        STACK_HASH,
+        *SELECTION,
+    ),
+)
+
 TABLES: Mapping[str, Table] = {
     table.name: table
     for table in (
@@ -490,6 +674,12 @@ TABLES: Mapping[str, Table] = {
         SOURCE_HEALTH,
         LOSSES,
         CLOCK_SYNC,
+        HOST_CALLS,
+        CALL_HISTOGRAMS,
+        OFF_CPU,
+        STACKS,
+        THREADS,
+        NCCL_CALLS,
     )
 }
 

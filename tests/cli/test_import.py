@@ -5,6 +5,8 @@ from gnomon.hardware import sku_facts
 
 from .conftest import MEASURED
 
+INGERO = MEASURED.parent / "ingero"
+
 
 def import_csv(gnomon, file, output, *options):
     return gnomon("import", "gpm-csv", file, "--gpu", "H200-SXM-141GB", "-o", output, *options)
@@ -90,3 +92,34 @@ def test_an_unknown_gpu(gnomon, tmp_path):
 
 def test_no_such_file(gnomon, tmp_path):
     assert import_csv(gnomon, tmp_path / "nothing.csv", tmp_path / "run").returncode == 2
+
+
+def test_a_recording_of_ingero(gnomon, tmp_path):
+    output = tmp_path / "run"
+    done = gnomon("import", "ingero", INGERO / "sample-gpu-node-02.db", "-o", output)
+
+    assert done.returncode == 0, done.stderr
+    assert "138 host_calls" in done.stdout
+    assert "rows left out: 353 pruned" in done.stdout
+    assert "the recorder itself made 33 block_write" in done.stderr
+    query = "SELECT count(*) AS calls FROM host_calls WHERE operation = 'cuMemAlloc'"
+    assert json.loads(gnomon("query", output, query, "--json").stdout) == [{"calls": 40}]
+
+
+def test_a_recording_of_ingero_as_json(gnomon, tmp_path):
+    file = INGERO / "sample-gpu-node-01.db"
+    done = gnomon("import", "ingero", file, "-o", tmp_path / "run", "--json")
+
+    result = json.loads(done.stdout)
+    assert result["format_version"] == "0.9"
+    assert result["rows"]["off_cpu"] == 99
+    assert result["left_out"] == {"pruned": 3537}
+    assert len(result["warnings"]) == 2
+
+
+def test_what_is_no_recording_of_ingero_leaves_nothing_behind(gnomon, tmp_path):
+    done = gnomon("import", "ingero", MEASURED / "gpm.csv", "-o", tmp_path / "run")
+
+    assert done.returncode == 1
+    assert "gpm.csv: not an SQLite file" in done.stderr
+    assert not (tmp_path / "run").exists()

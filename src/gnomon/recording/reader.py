@@ -22,7 +22,15 @@ from gnomon.recording.times import ordered
 # A segment can vanish between listing and opening: it has become Parquet, or retention took it.
 ATTEMPTS = 5
 # Tables that say when a recording begins and ends, best first.
-BOUNDING_TABLES = ("gpu_counters", "host_samples", "process_samples", "events", "phases")
+BOUNDING_TABLES = (
+    "gpu_counters",
+    "host_calls",
+    "off_cpu",
+    "host_samples",
+    "process_samples",
+    "events",
+    "phases",
+)
 
 Answer = TypeVar("Answer")
 

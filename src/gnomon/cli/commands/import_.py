@@ -65,3 +65,38 @@ def gpm_csv(*, file: Path, sku: str, output: Path, phases_file: Path | None, as_
         f"{output}: {result.intervals:,} intervals and {result.phases} phases of "
         f"{facts['name']}, {len(bad)} lines skipped"
     )
+
+
+@command.command(
+    "ingero",
+    cls=base.Command,
+    examples=[
+        (
+            "gnomon import ingero ingero.db -o run1",
+            "then: gnomon query run1 'SELECT operation, count(*) FROM host_calls GROUP BY ALL'",
+        ),
+    ],
+)
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option(
+    "-o", "--output", required=True, type=base.RECORDING_DIRECTORY, help="New recording's place."
+)
+@base.json_option("Print the result as JSON.")
+def ingero(*, file: Path, output: Path, as_json: bool) -> None:
+    """Import an SQLite recording of Ingero: CUDA calls, scheduling, block and socket I/O.
+
+    The file is only read. Each call gets the time in it that its thread was off the CPU. What
+    the file's numbers cannot be trusted for is told here, and kept as events of the recording.
+    """
+    from gnomon.recording.importers.ingero import import_ingero  # noqa: PLC0415  pyarrow
+
+    with progress.shares(file.name) as show:
+        result = import_ingero(file, output, show)
+    if as_json:
+        base.print_json({"schema": 1} | asdict(result))
+        return
+    for warning in result.warnings:
+        click.echo(f"{file.name}: {warning}", err=True)
+    rows = ", ".join(f"{count:,} {table}" for table, count in sorted(result.rows.items()))
+    left_out = ", ".join(f"{count:,} {reason}" for reason, count in result.left_out.items())
+    click.echo(f"{output}: {rows}; rows left out: {left_out or 'none'}")
