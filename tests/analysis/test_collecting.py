@@ -2,6 +2,8 @@
 
 import math
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -109,3 +111,15 @@ def test_one_gpu_of_several():
     found = take_apart(read_counters(recorded(stamped(rows), 4), BEGIN_NS, None), "GPU-b")
 
     assert {key: len(one.ts_ns) for key, one in found.items()} == {("GPU-b", None, "gpm"): 3}
+
+
+def test_times_keep_their_nanosecond_beside_an_empty_piece():
+    """A file's rows may all lie outside of the range: its piece of the table is empty then."""
+    rows = stamped([{"gpu_uuid": "GPU-a", "source": "gpm", "busy_pct": 1.0}])
+    rows[0]["ts_ns"] += 1
+    table = read_counters(recorded(rows, 1), None, None)
+
+    (found,) = take_apart(pa.concat_tables([table.slice(0, 0), table])).values()
+
+    assert found.ts_ns.dtype == found.duration_ns.dtype == np.int64
+    assert found.ts_ns.tolist() == [rows[0]["ts_ns"]]

@@ -178,7 +178,8 @@ def known_values(column: Any) -> tuple[npt.NDArray[Any], Bools]:
 def _chunk(chunk: Any) -> tuple[npt.NDArray[Any], Bools]:
     """Look at an Arrow array's own memory: a bit a row says what is known, a word what it is."""
     if chunk.null_count == len(chunk):
-        return np.zeros(len(chunk)), np.zeros(len(chunk), dtype=bool)
+        empty = np.zeros(len(chunk), dtype=chunk.type.to_pandas_dtype())
+        return empty, np.zeros(len(chunk), dtype=bool)
     validity, data = chunk.buffers()
     rows = slice(chunk.offset, chunk.offset + len(chunk))
     values = np.frombuffer(data, dtype=chunk.type.to_pandas_dtype())[rows]
