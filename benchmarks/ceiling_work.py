@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lab.activity import Activity, need_memory
+from lab.decode_graph import warm_up
 from lab.known_work import LlamaShape
 
 from benchmarks.ceiling_points import Workload
@@ -94,13 +95,7 @@ def captured(step: Callable[[], Any]) -> Callable[[], None]:
     """Return a step as one CUDA graph, warmed up. Raises RuntimeError where it cannot be one."""
     import torch
 
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(3):
-            step()
-    torch.cuda.current_stream().wait_stream(side)
-    torch.cuda.synchronize()
+    warm_up(step, times=3)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph, capture_error_mode="thread_local"):
         step()

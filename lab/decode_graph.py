@@ -7,6 +7,7 @@ so that the cache is read once.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +37,7 @@ class DecodeGraph:
             tokens.copy_(_decode(llama, shape, cache, tokens, rotation))
 
         with torch.inference_mode():
-            _warm_up(step)
+            warm_up(step)
             graph = torch.cuda.CUDAGraph()
             # Other threads (a clock probe) go on launching while this one captures.
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
@@ -50,13 +51,14 @@ class DecodeGraph:
         self.graph = self.tokens = self.cache = None
 
 
-def _warm_up(step: Any) -> None:
+def warm_up(step: Callable[[], Any], times: int = 2) -> None:
+    """Run a step on a stream of its own, as a graph of it must be before it is captured."""
     import torch
 
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
-        for _ in range(2):
+        for _ in range(times):
             step()
     torch.cuda.current_stream().wait_stream(side)
     torch.cuda.synchronize()

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gnomon.analysis.collecting import encode, filled, groups
 from gnomon.analysis.intervals import Ints
 from gnomon.recording.base import Measurements
 
@@ -15,6 +16,7 @@ from gnomon.recording.base import Measurements
 SHORTEST_GAP_NS = 2_000_000_000
 # ... and whoever measures every 10 s leaves no gap in between.
 GAP_OF_USUAL_INTERVAL = 2.5
+NOTHING: Ints = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +64,22 @@ def gaps(measurements: Measurements, *, from_ns: int, to_ns: int) -> list[Gap]:
         columns=["gpu_uuid", "ts_ns", "duration_ns"],
         encoded=True,
     )
-    uuids = rows.column("gpu_uuid").to_numpy()
-    ends = rows.column("ts_ns").to_numpy()
-    lengths = np.nan_to_num(rows.column("duration_ns").to_numpy()).astype(np.int64)
-    seen = {str(uuid) for uuid in rows.column("gpu_uuid").unique().to_pylist() if uuid}
     found: list[Gap] = []
-    for uuid in sorted(seen | set(measurements.meta().gpus)):
-        mine = uuids == uuid
-        found += _gaps_of(uuid, ends[mine] - lengths[mine], ends[mine], from_ns, to_ns)
+    by_gpu = dict.fromkeys(measurements.meta().gpus, (NOTHING, NOTHING)) | _intervals_of(rows)
+    for uuid, (starts, ends) in sorted(by_gpu.items()):
+        found += _gaps_of(uuid, starts, ends, from_ns, to_ns)
     return found
+
+
+def _intervals_of(rows: Any) -> dict[str, tuple[Ints, Ints]]:
+    """Return the starts and ends of each GPU's rows."""
+    if rows.num_rows == 0:
+        return {}
+    codes, uuids = encode(rows, "gpu_uuid")
+    ends = filled(rows.column("ts_ns"))
+    starts = ends - filled(rows.column("duration_ns"))
+    found = ((uuids[codes[one[0]]], one) for one in groups([codes], [len(uuids)]))
+    return {uuid: (starts[one], ends[one]) for uuid, one in found if uuid is not None}
 
 
 def _gaps_of(uuid: str, starts: Ints, ends: Ints, from_ns: int, to_ns: int) -> list[Gap]:

@@ -24,7 +24,7 @@ from gnomon.analysis.missing import unavailable
 from gnomon.analysis.slices import slices
 from gnomon.analysis.sol import PIPES_WITH_WRONG_NVML_CLOCK, sol_rows
 from gnomon.analysis.summary_types import ComputeLedger, GpuSummary
-from gnomon.analysis.tally import Piece, Tally
+from gnomon.analysis.tally import TOLD_MEANS, Piece, Tally
 from gnomon.analysis.tracks import Track, tracks_of
 from gnomon.analysis.verdict import verdict
 from gnomon.analysis.windows import Window, windows
@@ -44,18 +44,6 @@ SINGLE_DTYPE_PIPES = frozenset({Pipe.FP64_TENSOR, Pipe.FP64, Pipe.FP32, Pipe.FP1
 OWN_SAMPLES = 0.05
 # A share that reads 0.0 has nothing to doubt.
 LEAST_SHOWN = 0.05
-
-PLAIN_MEANS = (
-    "busy_pct",
-    "memory_busy_pct",
-    "engine_active_pct",
-    "sm_active_pct",
-    "sm_occupancy_pct",
-    "integer_active_pct",
-    "memory_clock_mhz",
-    "temperature_celsius",
-    "power_watts",
-)
 
 GpuKey = tuple[str, str | None]
 
@@ -170,7 +158,7 @@ def _summarize(
 
 
 def _plain(tally: Tally) -> dict[str, Any]:
-    values: dict[str, Any] = {name: tally.mean(name) for name in PLAIN_MEANS}
+    values: dict[str, Any] = {name: tally.mean(name) for name in TOLD_MEANS}
     for name in ("vram_used_bytes", "vram_total_bytes"):
         last = tally.last(name)
         values[name] = None if last is None else int(last)

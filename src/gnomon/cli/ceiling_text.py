@@ -11,7 +11,7 @@ from rich.text import Text
 
 from gnomon.cli.numbers import UNKNOWN, duration, scaled
 from gnomon.performance_model.constants import Constants
-from gnomon.performance_model.phases import Decode, Lora, Phase, Prefill, Serve, Train
+from gnomon.performance_model.phases import Decode, Lora, MicroStep, Phase, Prefill, Serve
 from gnomon.performance_model.report import age_s, stored_as
 from gnomon.performance_model.workload import Workload
 
@@ -71,7 +71,7 @@ def _formats(workload: Workload) -> str:
     names = dict.fromkeys(stored[part] for part in ("experts", "feed_forward", "attention"))
     engine = "" if workload.execution.is_attention_fused else ", unfused attention"
     engine += ", eager" if workload.request.is_eager else ""
-    is_training = isinstance(workload.phase, Train | Lora)
+    is_training = isinstance(workload.phase, MicroStep)
     cache = "" if is_training else f", {workload.execution.kv_dtype} cache"
     return f"{' and '.join(names)} weights{cache}{engine}"
 

@@ -55,6 +55,12 @@ def resolve_range(
     return from_ns, to_ns
 
 
+def open_range(directory: Path, since: Moment | None, until: Moment | None) -> tuple[Any, int, int]:
+    """Return the recording in a directory and the range that was asked for, as above."""
+    recording = open_recording(directory)
+    return recording, *resolve_range(bounds_of(recording, directory), since, until)
+
+
 def _asked(from_ns: int, to_ns: int, since: Moment | None, until: Moment | None) -> str:
     """Say the range in the user's own terms: an end that was not given is not named."""
     asked = [f"from {_iso(from_ns)}"] if since is not None else []

@@ -10,7 +10,7 @@ from gnomon.performance_model.held_weights import Held, held_weights
 from gnomon.performance_model.matrices import attention_products, mlp_products
 from gnomon.performance_model.operators import Execution, attentions, feed_forwards
 from gnomon.performance_model.parallelism import Layout
-from gnomon.performance_model.phases import Lora, Phase, Prefill, Serve, Train, Verify
+from gnomon.performance_model.phases import Lora, MicroStep, Phase, Prefill, Serve, Train, Verify
 from gnomon.performance_model.training import QLORA_BYTES_PER_WEIGHT
 
 OPTIMIZER_BYTES = 12.0
@@ -38,7 +38,7 @@ class MemoryNeed:
         self.phase = phase
         self.execution = execution
         parts = held_weights(architecture, layout)
-        sharded = layout.zero == 3 and isinstance(phase, Train | Lora)
+        sharded = layout.zero == 3 and isinstance(phase, MicroStep)
         stored = sum(self._stored(part) for part in parts)
         self.weight_bytes = stored / (layout.dp if sharded else 1)
         self.state_bytes = self._state_bytes(parts)
@@ -63,7 +63,7 @@ class MemoryNeed:
 
     def kv_bytes(self, batch: float, length: float) -> float:
         """Return the bytes of the caches of ``batch`` sequences; training has none."""
-        if isinstance(self.phase, Train | Lora):
+        if isinstance(self.phase, MicroStep):
             return 0.0
         layout = self.layout
         return batch * cache.occupied_bytes(
@@ -77,7 +77,7 @@ class MemoryNeed:
         # Logits in the activations' dtype and, for sampling or loss, in fp32.
         logits = rows * architecture.vocabulary / self.layout.tp * (size + 4)
         widest = tokens * size * (2 * architecture.hidden + self._widest)
-        if not isinstance(self.phase, Train | Lora):
+        if not isinstance(self.phase, MicroStep):
             return widest + logits
         kept = kept_numbers(architecture, self.layout, self.phase.recompute)
         return tokens * kept * size + logits
@@ -101,7 +101,7 @@ class MemoryNeed:
             return max(batch, PASS_TOKENS), batch
         if isinstance(phase, Verify):
             return batch * (1 + phase.drafted), batch * (1 + phase.drafted)
-        tokens = batch * length if isinstance(phase, Train | Lora) else batch
+        tokens = batch * length if isinstance(phase, MicroStep) else batch
         return tokens, tokens
 
 

@@ -19,7 +19,16 @@ from gnomon.performance_model.constants import DEFAULT, Constants
 from gnomon.performance_model.forward import forward
 from gnomon.performance_model.operators import Execution, Operator, Work
 from gnomon.performance_model.parallelism import Layout, check, pipeline_stretch
-from gnomon.performance_model.phases import Decode, Lora, Phase, Prefill, Serve, Step, Train, Verify
+from gnomon.performance_model.phases import (
+    Decode,
+    Lora,
+    MicroStep,
+    Phase,
+    Prefill,
+    Serve,
+    Step,
+    Verify,
+)
 from gnomon.performance_model.roofline import Timed, ridge_flop_per_byte, roofs, time_operator
 from gnomon.performance_model.topology import wire_warnings
 from gnomon.performance_model.totals import Bytes, Totals, sum_up
@@ -233,7 +242,7 @@ def ceiling(
 
 
 def _operators(work: Work, phase: Phase) -> tuple[Operator, ...]:
-    if isinstance(phase, Train | Lora):
+    if isinstance(phase, MicroStep):
         work = replace(work, is_training=True)
         if isinstance(phase, Lora) and phase.is_quantised:
             work = replace(work, architecture=_unpacked(work))
@@ -262,7 +271,7 @@ def _stretch(architecture: Architecture, layout: Layout, phase: Phase, microbatc
     """Return by what a pipeline's bubble, and stages of unequal length, stretch the time."""
     if layout.pp == 1:
         return 1.0
-    is_steady = not isinstance(phase, Prefill | Train | Lora)
+    is_steady = not isinstance(phase, Prefill | MicroStep)
     longest = math.ceil(architecture.layers / layout.pp) * layout.pp / architecture.layers
     return longest * pipeline_stretch(layout, microbatches, is_steady=is_steady)
 

@@ -215,19 +215,15 @@ class Verify:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Train:
-    """Forward and backward of one micro-step, without the optimizer.
+class MicroStep:
+    """What training of any kind shares: all tokens of all sequences, forward and backward."""
 
-    Gradients are exchanged once in ``accumulation`` micro-steps.
-    """
+    __slots__ = ()
 
     batch: int
     sequence: int
-    recompute: str = "none"
-    accumulation: int = 1
-
-    name = "train"
+    recompute: str
+    accumulation: int
 
     def __post_init__(self) -> None:
         whole("--batch", self.batch, 1, MOST_SEQUENCES)
@@ -242,11 +238,32 @@ class Train:
 
     def step(self) -> Step:
         """Return the forward part; all tokens go through the LM head."""
-        return _training_step(self.batch, self.sequence)
+        tokens = self.batch * self.sequence
+        return Step(
+            prefilled=(Sequences(self.batch, self.sequence, 0),),
+            decoded=(),
+            logit_rows=tokens,
+            output_tokens=tokens,
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class Lora:
+class Train(MicroStep):
+    """Forward and backward of one micro-step, without the optimizer.
+
+    Gradients are exchanged once in ``accumulation`` micro-steps.
+    """
+
+    batch: int
+    sequence: int
+    recompute: str = "none"
+    accumulation: int = 1
+
+    name = "train"
+
+
+@dataclass(frozen=True, slots=True)
+class Lora(MicroStep):
     """A micro-step that trains low-rank adapters and leaves the model's weights alone.
 
     ``targets`` are names of matrices as PEFT knows them ("q_proj", ...), or ("all",).
@@ -264,30 +281,8 @@ class Lora:
     name = "lora"
 
     def __post_init__(self) -> None:
-        whole("--batch", self.batch, 1, MOST_SEQUENCES)
-        whole("--prompt", self.sequence, 1, MOST_TOKENS)
+        MicroStep.__post_init__(self)
         whole("--lora-rank", self.rank, 1, 10**5)
-        whole("--accumulation", self.accumulation, 1, MOST_SEQUENCES)
-        one_of("--recompute", self.recompute, RECOMPUTE)
-
-    @property
-    def longest(self) -> float:
-        """The tokens of the longest sequence, cached ones included."""
-        return self.sequence
-
-    def step(self) -> Step:
-        """Return the forward part; all tokens go through the LM head."""
-        return _training_step(self.batch, self.sequence)
-
-
-def _training_step(batch: int, sequence: int) -> Step:
-    tokens = batch * sequence
-    return Step(
-        prefilled=(Sequences(batch, sequence, 0),),
-        decoded=(),
-        logit_rows=tokens,
-        output_tokens=tokens,
-    )
 
 
 Phase = Prefill | Decode | Serve | Verify | Train | Lora

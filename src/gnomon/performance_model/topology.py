@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from gnomon.hardware import HardwareProfile
 from gnomon.performance_model.parallelism import Layout
-from gnomon.performance_model.phases import Lora, Phase, Train
+from gnomon.performance_model.phases import MicroStep, Phase
 
 NODE_GPUS = 8
 """GPUs that NVLink switches join on an HGX board (NVIDIA HGX datasheet). A rack of GB200 joins 72:
@@ -20,7 +20,7 @@ def communicating_gpus(layout: Layout, phase: Phase) -> int:
 
     Replicas do so in training, for their gradients, and where they share experts.
     """
-    if isinstance(phase, Train | Lora):
+    if isinstance(phase, MicroStep):
         return layout.gpus
     return layout.pp * max(layout.tp, layout.ep)
 

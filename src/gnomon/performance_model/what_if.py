@@ -18,7 +18,7 @@ from gnomon.performance_model.ceiling import Ceiling
 from gnomon.performance_model.operators import Kind
 from gnomon.performance_model.padding import padded
 from gnomon.performance_model.parameters import weight_bytes
-from gnomon.performance_model.phases import Decode, Lora, Train, Verify
+from gnomon.performance_model.phases import Decode, MicroStep, Verify
 from gnomon.performance_model.retiming import launched_eagerly, retimed
 from gnomon.performance_model.roofline import Timed, roofs, time_operator
 from gnomon.performance_model.workload import Workload
@@ -144,7 +144,7 @@ def _weights(dtype: str, remark: str) -> Callable[[Workload, Ceiling], Answer]:
     """Return the remedy that stores the weights in a narrower format."""
 
     def ask(workload: Workload, before: Ceiling) -> Answer:
-        if isinstance(workload.phase, Train | Lora):
+        if isinstance(workload.phase, MicroStep):
             raise NotApplicableError("training keeps 16-bit weights; --dtype nf4 is QLoRA")
         after = workload.changed(dtype=dtype)
         if weight_bytes(after.architecture) >= _NARROWER * weight_bytes(workload.architecture):
@@ -162,7 +162,7 @@ def _layer_forms(workload: Workload) -> tuple[WeightFormat, ...]:
 
 
 def _narrow_cache(workload: Workload, _: Ceiling) -> Answer:
-    if isinstance(workload.phase, Train | Lora):
+    if isinstance(workload.phase, MicroStep):
         raise NotApplicableError("training keeps no KV cache")
     if workload.execution.kv_bytes <= 1:
         raise NotApplicableError(f"the cache is {workload.execution.kv_dtype} already")
@@ -213,7 +213,7 @@ def _larger_batch(workload: Workload, _: Ceiling) -> Answer:
 def _sparsity(workload: Workload, before: Ceiling) -> Answer:
     """Halve compute and weight bytes of the layers' GEMMs; kept weights bring 2 bits of index."""
     spec = workload.gpu.spec
-    if isinstance(workload.phase, Train | Lora):
+    if isinstance(workload.phase, MicroStep):
         raise NotApplicableError("training changes which weights are zero")
     if spec is None or float(spec.compute_capability) < SPARSE_COMPUTE_CAPABILITY:
         raise NotApplicableError(f"{workload.gpu.name} has no sparse tensor cores")

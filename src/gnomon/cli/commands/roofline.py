@@ -103,9 +103,7 @@ class _Recorded:
         from gnomon.analysis.summary import summarize  # noqa: PLC0415  numpy
         from gnomon.cli import rendering  # noqa: PLC0415  rich
 
-        recording = opening.open_recording(directory)
-        bounds = opening.bounds_of(recording, directory)
-        from_ns, to_ns = opening.resolve_range(bounds, since, until)
+        recording, from_ns, to_ns = opening.open_range(directory, since, until)
         if isinstance(by, int) and (to_ns - from_ns) / by > MOST_WINDOWS:
             raise CommandError(
                 f"--by makes more than {MOST_WINDOWS} points: take a longer period, or less time "

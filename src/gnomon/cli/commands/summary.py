@@ -48,9 +48,7 @@ def command(
     as_json: bool,
 ) -> None:
     """Say how close the GPUs ran to their peak, and where the rest went."""
-    recording = opening.open_recording(directory)
-    bounds = opening.bounds_of(recording, directory)
-    from_ns, to_ns = opening.resolve_range(bounds, since, until)
+    recording, from_ns, to_ns = opening.open_range(directory, since, until)
 
     if isinstance(by, int) and (to_ns - from_ns) / by > MOST_WINDOWS:
         raise CommandError(
