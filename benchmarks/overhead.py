@@ -27,12 +27,14 @@ from typing import IO
 from benchmarks import observers, workload
 from benchmarks.observers import Held, ObserverError, PmSwitch, StoppedProcess, Usage
 from benchmarks.paired_ratios import Interval, bootstrap_median, paired_ratios
+from gnomon.configuration import Settings
 
 PROMISED_RATIO = 0.997
 WORKLOAD_WARM_UP_S = 5.0
 GUARD_S = 0.15  # after a switch, before a window: what is in flight runs out
 SETTLE_S = 5.0
 SLOTS = ("counters", "pm", "turns")
+TURN_S, CYCLE_S = Settings().pm_on_s, Settings().pm_every_s
 
 Window = tuple[int, int]
 
@@ -44,7 +46,10 @@ class Slowdown:
     workload: str
     observer: str
     pairs: int
+    window_s: float
     ratio: Interval
+    # Of the time the observer really takes: a whole cycle of turns, else the window itself.
+    lasting: Interval
     passed: bool
 
 
@@ -88,13 +93,22 @@ def pm(log: IO[bytes], *arguments: object) -> Iterator[Held]:
 
 
 def watch(name: str, options: argparse.Namespace, log: IO[bytes]) -> AbstractContextManager[Held]:
-    """Return an observer by its name: ``turns`` are sampled for a part of each window only."""
+    """Return an observer by its name: ``turns`` is one turn, as long as gnomon's, a window."""
     if name == "counters":
         return counters(options.gnomon, log)
     interval = () if options.pm_us is None else ("--interval-us", options.pm_us)
     if name == "pm":
         return pm(log, *interval)
-    return pm(log, *interval, "--turns", options.turn_share * options.window, options.window)
+    return pm(log, *interval, "--turns", TURN_S, options.window)
+
+
+def over_cycle(ratio: Interval, window_s: float) -> Interval:
+    """Return what a turn in each window costs where gnomon takes one in ``CYCLE_S``.
+
+    Until the next turn the sampler is disabled, and the GPU runs as it does unobserved.
+    """
+    share = min(1.0, window_s / CYCLE_S)
+    return Interval(*(1 - (1 - value) * share for value in ratio))
 
 
 def slowdown(kind: str, name: str, options: argparse.Namespace, log: IO[bytes]) -> Slowdown:
@@ -108,7 +122,9 @@ def slowdown(kind: str, name: str, options: argparse.Namespace, log: IO[bytes]) 
                 windows = alternate(observer, options.pairs, options.window)
             time.sleep(2 * workload.FLUSH_EVERY_S)
         ratio = bootstrap_median(paired_ratios(workload.read_progress(progress), windows))
-    return Slowdown(kind, name, options.pairs, ratio, ratio.low >= PROMISED_RATIO)
+    lasting = over_cycle(ratio, options.window) if name == "turns" else ratio
+    passed = lasting.low >= PROMISED_RATIO
+    return Slowdown(kind, name, options.pairs, options.window, ratio, lasting, passed)
 
 
 def usages(options: argparse.Namespace, log: IO[bytes]) -> dict[str, Usage | str]:
@@ -165,10 +181,11 @@ def show(slowdowns: list[Slowdown], used: dict[str, Usage | str]) -> None:
     print(f"\n{'workload':10} {'observer':10} {'pairs':>5} {'on / off':>9}  95 % interval")
     for one in slowdowns:
         verdict = "" if one.passed else f"  FAILED: lower bound under {PROMISED_RATIO}"
-        print(
-            f"{one.workload:10} {one.observer:10} {one.pairs:5d} {one.ratio.median:9.5f}"
-            f"  {one.ratio.low:.5f} to {one.ratio.high:.5f}{verdict}"
-        )
+        head = f"{one.workload:10} {one.observer:10} {one.pairs:5d}"
+        if one.lasting != one.ratio:
+            print(f"{head} {_words_of(one.ratio)}  a turn in {one.window_s:g} s")
+            head = f"{'':10} {f'in {CYCLE_S:g} s':10} {'':5}"
+        print(f"{head} {_words_of(one.lasting)}{verdict}")
     if used:
         print(f"\n{'tool':28} {'% of a core':>11} {'RSS, MB':>8}")
     for name, usage in used.items():
@@ -178,16 +195,17 @@ def show(slowdowns: list[Slowdown], used: dict[str, Usage | str]) -> None:
             print(f"{name:28} {usage.cpu_pct:11.2f} {usage.rss_bytes / 1e6:8.0f}")
 
 
+def _words_of(ratio: Interval) -> str:
+    return f"{ratio.median:9.5f}  {ratio.low:.5f} to {ratio.high:.5f}"
+
+
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="What gnomon costs a workload and itself uses.")
     parser.add_argument("--pairs", type=int, default=100, help="on/off pairs for each observer")
-    parser.add_argument("--window", type=float, default=1.0, help="seconds of each half")
+    parser.add_argument("--window", type=float, default=2.0, help="seconds of each half")
     parser.add_argument("--workloads", default="mixed", help=f"of {', '.join(workload.KINDS)}")
     parser.add_argument("--observers", default="counters,turns", help=f"of {', '.join(SLOTS)}")
     parser.add_argument("--usage-seconds", type=float, default=15.0, help="0: leave usage out")
-    parser.add_argument(
-        "--turn-share", type=float, default=0.1, help="turns: share of a window that is sampled"
-    )
     parser.add_argument("--pm-us", type=int, help="PM sampling interval (default: gnomon's own)")
     parser.add_argument(
         "--gnomon", type=shlex.split, default=[sys.executable, "-m", "gnomon"], metavar="COMMAND"
@@ -197,6 +215,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     options.workloads = _words(parser, options.workloads, workload.KINDS)
     options.observers = _words(parser, options.observers, SLOTS)
+    if "turns" in options.observers and options.window <= TURN_S:
+        parser.error(f"--window {options.window:g}: a turn lasts {TURN_S:g} s, take more for turns")
     return options
 
 
@@ -228,7 +248,10 @@ def main() -> int:
     show(slowdowns, used)
     if options.json:
         document = {
-            "slowdowns": [{**asdict(one), "ratio": one.ratio._asdict()} for one in slowdowns],
+            "slowdowns": [
+                asdict(one) | {"ratio": one.ratio._asdict(), "lasting": one.lasting._asdict()}
+                for one in slowdowns
+            ],
             "usage": {
                 name: usage if isinstance(usage, str) else asdict(usage)
                 for name, usage in used.items()

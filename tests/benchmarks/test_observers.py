@@ -6,6 +6,7 @@ from pathlib import Path
 import psutil
 import pytest
 from benchmarks.observers import ObserverError, PmSwitch, StoppedProcess
+from benchmarks.paired_ratios import Interval
 
 from benchmarks import observers, overhead, pm_switch, workload
 from gnomon._errors import GnomonError
@@ -205,11 +206,24 @@ def test_rows_of_a_recording_are_waited_for(tmp_path):
             observers.wait_for_rows(tmp_path, process, 5)
 
 
-def test_turns_take_their_share_of_a_window(monkeypatch, log):
+def test_a_window_holds_one_turn_of_the_length_that_gnomon_takes(monkeypatch, log):
     asked = []
     monkeypatch.setattr(overhead.observers, "running", lambda command, _log: asked.append(command))
 
     with pytest.raises((AttributeError, TypeError)):  # nothing runs: the command is what counts
         overhead.watch("turns", overhead.parse(["--window", "2"]), log).__enter__()
 
-    assert asked[0][2:] == ["benchmarks.pm_switch", "--turns", "0.2", "2.0"]
+    assert asked[0][2:] == ["benchmarks.pm_switch", "--turns", "1.0", "2.0"]
+
+
+def test_what_a_turn_costs_is_spread_over_the_cycle():
+    measured = Interval(0.99, 0.98, 1.0)
+
+    assert overhead.over_cycle(measured, 2.0) == pytest.approx((0.998, 0.996, 1.0))
+    assert overhead.over_cycle(measured, 10.0) == pytest.approx(measured)
+
+
+def test_a_window_must_hold_a_turn(capsys):
+    with pytest.raises(SystemExit):
+        overhead.parse(["--window", "1", "--observers", "turns"])
+    assert "a turn lasts 1 s" in capsys.readouterr().err

@@ -11,7 +11,7 @@ import contextlib
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from gnomon._errors import RecordingError
 
@@ -47,34 +47,67 @@ def run_select(query: str, relations: Mapping[str, Any], limits: SqlLimits) -> A
 
     Raises RecordingError for what is wrong with the query, RelationError for a relation.
     """
-    import duckdb  # noqa: PLC0415  60 ms that only a query should pay
+    with SqlSession(relations, limits) as session:
+        return session.select(query)
 
-    with duckdb.connect(config={"memory_limit": f"{limits.memory_bytes // 1_000_000}MB"}) as db:
+
+class SqlSession:
+    """A database over relations that is asked one SELECT after the other, and closed at the end.
+
+    Raises RecordingError for what is wrong with a query, RelationError for a relation.
+    """
+
+    def __init__(self, relations: Mapping[str, Any], limits: SqlLimits) -> None:
+        import duckdb  # noqa: PLC0415  60 ms that only a query should pay
+
+        self._limits = limits
+        self._db = duckdb.connect(config={"memory_limit": f"{limits.memory_bytes // 1_000_000}MB"})
         for name, relation in relations.items():
-            db.register(name, relation)
+            self._db.register(name, relation)
         for statement in LOCKDOWN:
-            db.execute(statement)
-        statement = _only_select(duckdb, db, query)
+            self._db.execute(statement)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._db.close()
+
+    def rows(self, query: str) -> list[dict[str, Any]]:
+        """Return the rows of one SELECT, column name -> value. Raises RecordingError alone."""
+        try:
+            found: list[dict[str, Any]] = self.select(query).to_pylist()
+        except RelationError as error:
+            raise RecordingError(
+                f"a file of the recording went or broke while it was read; try again ({error})"
+            ) from error
+        return found
+
+    def select(self, query: str) -> Any:
+        """Return the rows of one SELECT as a ``pyarrow.Table``."""
+        import duckdb  # noqa: PLC0415
+
+        statement = _only_select(duckdb, self._db, query)
         late = threading.Event()
-        timer = threading.Timer(limits.timeout_s, _interrupt, (db, late))
+        timer = threading.Timer(self._limits.timeout_s, _interrupt, (self._db, late))
         timer.start()
         try:
-            result = db.sql(statement).limit(limits.rows + 1).to_arrow_table()
+            result = self._db.sql(statement).limit(self._limits.rows + 1).to_arrow_table()
         except duckdb.Error as error:
             if late.is_set():
                 raise RecordingError(
-                    f"the query took longer than {limits.timeout_s:g} s and was stopped"
+                    f"the query took longer than {self._limits.timeout_s:g} s and was stopped"
                 ) from None
             if RELATION_FAILED in str(error):
                 raise RelationError(str(error)) from None
             raise RecordingError(f"cannot run the query: {error}") from None
         finally:
             timer.cancel()
-    if result.num_rows > limits.rows:
-        raise RecordingError(
-            f"the query returns more than {limits.rows} rows; aggregate, or add a LIMIT"
-        )
-    return result
+        if result.num_rows > self._limits.rows:
+            raise RecordingError(
+                f"the query returns more than {self._limits.rows} rows; aggregate, or add a LIMIT"
+            )
+        return result
 
 
 def _only_select(duckdb: Any, db: Any, query: str) -> str:

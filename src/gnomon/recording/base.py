@@ -7,6 +7,7 @@ one: that is how ``demo``, the tests and ``top`` share one road.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -83,3 +84,22 @@ class Measurements(Protocol):
         ...
 
     def skipped(self) -> Sequence[SkippedSegment]: ...
+
+
+class Session(Protocol):
+    """Measurements that are asked one SELECT after the other, in the dialect of DuckDB."""
+
+    def rows(self, query: str) -> list[dict[str, Any]]:
+        """Return the rows of one SELECT, column name -> value.
+
+        Raises RecordingError where the query is wrong or goes beyond the session's limits.
+        """
+        ...
+
+
+class Questionable(Measurements, Protocol):
+    """Measurements that can be asked in SQL as well; tables have the names of ``tables.TABLES``."""
+
+    def session(self) -> AbstractContextManager[Session]:
+        """Return a session over what is recorded now."""
+        ...
