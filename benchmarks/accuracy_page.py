@@ -7,12 +7,11 @@ Each table replaces the one under its heading; the prose around them is for peop
 
 from __future__ import annotations
 
-import json
-import re
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
+
+from benchmarks.pages import renew, with_tables
 
 Row = dict[str, Any]
 TERMS = ("copying", "idle", "sm_empty", "stalled", "clock", "padding", "achieved")
@@ -117,20 +116,7 @@ TABLES: dict[str, Callable[[Sequence[Row]], list[list[str]]]] = {
 
 def renewed(page: str, rows: Sequence[Row]) -> str:
     """Return the page with its tables made anew. Raises ValueError where it lacks one."""
-    for heading, table in TABLES.items():
-        begin = page.find(f"\n{heading}")
-        found = (
-            re.compile(r"(?:^\|.*\n)+", re.MULTILINE).search(page, begin) if begin >= 0 else None
-        )
-        if found is None:
-            raise ValueError(f"the page has no table under {heading!r}")
-        page = page[: found.start()] + _markdown(table(rows)) + page[found.end() :]
-    return page
-
-
-def _markdown(table: Sequence[Sequence[str]]) -> str:
-    lines = [f"| {' | '.join(cells)} |\n" for cells in table]
-    return "".join([lines[0], "|-" * len(table[0]) + "|\n", *lines[1:]])
+    return with_tables(page, {heading: table(rows) for heading, table in TABLES.items()})
 
 
 def _program(row: Row) -> str:
@@ -155,15 +141,5 @@ def _figure(value: float) -> str:
     return f"{value / 1e9:,.0f} GB/s" if abs(value) > 1e9 else f"{value:.2f}"
 
 
-def main() -> int:
-    if len(sys.argv) != 3:
-        print(__doc__)
-        return 2
-    results, page = (Path(argument) for argument in sys.argv[1:])
-    rows = json.loads(results.read_text(encoding="utf-8"))
-    page.write_text(renewed(page.read_text(encoding="utf-8"), rows), encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(renew(renewed, __doc__))

@@ -1,12 +1,13 @@
 """How near a model runs to its ceiling, and whether the ceiling is one: on this GPU.
 
     python -m benchmarks.ceiling [--points all] [--seconds 4] [--json FILE] [--keep DIR]
+    python -m benchmarks.ceiling --again DIR [--json FILE]
 
 Calibrates twice and holds the two against each other; then runs Llama-3.1-8B's shape with random
 weights, prefill and decode and a decode step's bare operators, beside ``gnomon record`` with PM
 sampling. Prints measured tokens/s beside attainable with default and with calibrated constants,
-and the counters' FLOP/s and DRAM bytes beside the model's. Exits 1 where a tolerance is missed,
-2 where it could not measure. Needs PyTorch and transformers.
+and the counters' FLOP/s and DRAM bytes beside the model's. ``--again`` judges a kept run anew.
+Exits 1 where a tolerance is missed, 2 where it could not measure. Needs PyTorch and transformers.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lab.activity import NotPossibleError, memory_freed, repeat
-from lab.announce import Announcer, PhaseRecord
+from lab.announce import Announcer, PhaseRecord, read_sidecar
 from lab.known_work import Work
 
 from benchmarks.accuracy import Files, _gnomon, recorder
@@ -41,6 +42,7 @@ from benchmarks.ceiling_points import (
     complaints,
     expect,
 )
+from benchmarks.ceiling_traffic import executed_bytes
 from benchmarks.observers import ObserverError
 from gnomon.hardware import HardwareProfile, profile
 from gnomon.hardware.calibration.document import largest_change
@@ -49,17 +51,22 @@ from gnomon.performance_model.constants import DEFAULT, read_calibration
 HEAD = (
     f"{'point':18} {'tokens/s':>10} {'of default':>11} {'of calibr.':>11} {'TFLOP/s':>8} "
     f"{'model':>7} {'error':>7} {'padding':>8} {'GB/s':>6} {'model':>6} {'error':>7} "
-    f"{'MHz':>6} {'W':>5}  engine"
+    f"{'as run':>6} {'error':>7} {'MHz':>6} {'W':>5}  engine"
 )
 
 
-def calibrate(options: argparse.Namespace, directory: Path) -> tuple[Path, list[str]]:
-    """Return the last calibration's file, and what two of them disagree on.
+def calibrations(options: argparse.Namespace, directory: Path) -> list[Path]:
+    """Return the calibrations of this run, the one that counts last: given, kept or made now.
 
-    Raises ObserverError with what gnomon said.
+    Raises ObserverError with what gnomon said, or where a kept run has none.
     """
     if options.calibration is not None:
-        return options.calibration, []
+        return [options.calibration]
+    if options.again is not None:
+        kept = sorted(directory.glob("calibration-*.json"))
+        if not kept:
+            raise ObserverError(f"{directory} has no calibration-*.json: name one, --calibration")
+        return kept
     files = [directory / f"calibration-{i}.json" for i in range(options.calibrations)]
     for file in files:
         print(f"calibrating into {file}", flush=True)
@@ -68,12 +75,15 @@ def calibrate(options: argparse.Namespace, directory: Path) -> tuple[Path, list[
         if done.returncode != 0:
             raise ObserverError(f"gnomon calibrate: {done.stderr.strip()}")
         print(done.stdout, flush=True)
-    if len(files) < 2:
-        return files[-1], []
-    change = largest_change(_read(files[0]), _read(files[-1]))
+    return files
+
+
+def disagreement(documents: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the complaint about the first and the last calibration, if they differ too much."""
+    change = largest_change(documents[0], documents[-1])
     if change is None or abs(change[1]) <= AGREE_PCT:
-        return files[-1], []
-    return files[-1], [f"two calibrations differ by {change[1]:+.1f} % in {change[0]}"]
+        return []
+    return [f"two calibrations differ by {change[1]:+.1f} % in {change[0]}"]
 
 
 def run_all(workloads: Sequence[Workload], options: argparse.Namespace, files: Files) -> list[Ran]:
@@ -93,7 +103,28 @@ def run_all(workloads: Sequence[Workload], options: argparse.Namespace, files: F
                 done.append(ran)
                 print(f"{workload.name:18} {ran.tokens_per_s:10,.0f} tokens/s", flush=True)
             time.sleep(options.pause)
+    engines = {ran.workload.name: ran.engine for ran in done}
+    _engines(files).write_text(json.dumps(engines, indent=1) + "\n", encoding="utf-8")
     return done
+
+
+def read_kept(workloads: Sequence[Workload], files: Files) -> list[Ran]:
+    """Return what a kept run did. Raises ObserverError where its files are not there."""
+    try:
+        records = {record.name: record for record in read_sidecar(files.sidecar)}
+        engines = _read(_engines(files))
+    except OSError as error:
+        raise ObserverError(f"{files.directory} is no kept run of this program: {error}") from None
+    return [
+        Ran(one, records[one.name].iterations, records[one.name].seconds, engines[one.name])
+        for one in workloads
+        if one.name in engines
+    ]
+
+
+def _engines(files: Files) -> Path:
+    """How each point was run: {name: engine}; the rest of it is in the sidecar."""
+    return files.directory / "engines.json"
 
 
 def run_one(workload: Workload, options: argparse.Namespace, announcer: Announcer) -> Ran:
@@ -126,14 +157,15 @@ def judge(
         summary = summaries.get(ran.workload.name, {})
         gpu = profile({"name": summary.get("name") or _read(calibration)["gpu_name"]})
         default, calibrated = _expected(ran.workload, gpu, calibration)
-        row = compare(ran, default, calibrated, summary)
+        executed = executed_bytes(ran.workload, gpu)
+        row = compare(ran, default, calibrated, executed, summary, gpu)
         rows.append(row)
         missed += complaints(ran.workload, row)
     return rows, missed
 
 
-def _read(calibration: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(calibration.read_text(encoding="utf-8"))
+def _read(file: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return found
 
 
@@ -161,7 +193,9 @@ def show(row: Compared) -> str:
         f"{number(row.flops_error_pct, 1, 1, '+'):>7} {number(row.padding_pct, 1, 1):>8} "
         f"{number(row.counter_dram_bytes_per_s, giga):>6} "
         f"{number(row.model_dram_bytes_per_s, giga):>6} "
-        f"{number(row.dram_error_pct, 1, 1, '+'):>7} {number(row.sm_clock_mhz):>6} "
+        f"{number(row.dram_error_pct, 1, 1, '+'):>7} "
+        f"{number(row.executed_dram_bytes_per_s, giga):>6} "
+        f"{number(row.executed_dram_error_pct, 1, 1, '+'):>7} {number(row.sm_clock_mhz):>6} "
         f"{number(row.power_watts):>5}  {row.engine}"
     )
 
@@ -185,26 +219,33 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--gnomon", type=shlex.split, default=[sys.executable, "-m", "gnomon"], metavar="COMMAND"
     )
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep recording and calibration")
+    parser.add_argument("--again", type=Path, metavar="DIR", help="judge a kept run anew")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results here")
     return parser.parse_args(arguments)
 
 
-def document(rows: Sequence[Compared], missed: Sequence[str], calibration: Path) -> dict[str, Any]:
+def document(
+    rows: Sequence[Compared], missed: Sequence[str], found: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
     return {
         "points": [row.to_json() for row in rows],
         "missed": list(missed),
-        "calibration": _read(calibration),
+        "calibrations": list(found),
     }
 
 
 def run(options: argparse.Namespace, directory: Path) -> int:
     files = Files(directory)
-    calibration, missed = calibrate(options, directory)
-    # NVML counts in another order than CUDA; PyTorch is not imported yet.
-    os.environ["CUDA_VISIBLE_DEVICES"] = _read(calibration)["gpu_uuid"]
-    done = run_all(select(options.points), options, files)
-    rows, off = judge(done, options, files, calibration)
-    missed += off
+    kept = calibrations(options, directory)
+    found = [_read(file) for file in kept]
+    if options.again:
+        done = read_kept(select(options.points), files)
+    else:
+        # NVML counts in another order than CUDA; PyTorch is not imported yet.
+        os.environ["CUDA_VISIBLE_DEVICES"] = found[-1]["gpu_uuid"]
+        done = run_all(select(options.points), options, files)
+    rows, off = judge(done, options, files, kept[-1])
+    missed = disagreement(found) + off
     print(f"\n{HEAD}")
     for row in rows:
         print(show(row))
@@ -212,7 +253,7 @@ def run(options: argparse.Namespace, directory: Path) -> int:
         print(f"MISSED {complaint}")
     print(f"{len(rows)} points, {len(missed)} tolerances missed")
     if options.json:
-        text = json.dumps(document(rows, missed, calibration), indent=1)
+        text = json.dumps(document(rows, missed, found), indent=1)
         options.json.write_text(text + "\n", encoding="utf-8")
     return 1 if missed or not rows else 0
 
@@ -224,8 +265,11 @@ def main() -> int:
         print(f"benchmarks.ceiling: --points {options.points}: none; there are {names}")
         return 2
     with contextlib.ExitStack() as stack:
-        directory = options.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        directory.mkdir(parents=True, exist_ok=True)
+        directory = options.again or options.keep
+        if directory is None:
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        if not options.again:
+            directory.mkdir(parents=True, exist_ok=True)
         try:
             return run(options, directory)
         except ObserverError as error:

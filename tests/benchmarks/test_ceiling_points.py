@@ -10,6 +10,7 @@ from benchmarks.ceiling_points import (
     Workload,
     compare,
     complaints,
+    counter_flops_per_s,
     expect,
 )
 
@@ -22,15 +23,20 @@ SHAPE = known_work.LlamaShape()
 PREFILL, DECODE, CHAIN = (Workload(kind, 8, 2048) for kind in ("prefill", "decode", "chain"))
 
 
-def row(workload, *, share=0.9, flops=1.0, dram=1.0):
-    """A run at ``share`` of attainable whose counters read so many times the model's numbers."""
+def row(workload, *, share=0.9, flops=1.0, dram=1.0, executed=1.0):
+    """A run at ``share`` of attainable whose counters read so many times the model's numbers.
+
+    ``executed``: the bytes that ran over those of the model.
+    """
     expected = expect(workload, H200, DEFAULT)
     steps_per_s = share * expected.tokens_per_s / workload.tokens
     summary = {
-        "tflops": flops * expected.flops * steps_per_s / 1e12,
+        "pipe": "tensor",
+        "compute_sol_pct": 100 * flops * expected.flops * steps_per_s / 989.4e12,
         "dram_bytes_per_s": dram * expected.dram_bytes * steps_per_s,
     }
-    return compare(Ran(workload, 100, 100 / steps_per_s, "graph"), expected, expected, summary)
+    ran = Ran(workload, 100, 100 / steps_per_s, "graph")
+    return compare(ran, expected, expected, executed * expected.dram_bytes, summary, H200)
 
 
 def test_there_are_enough_points_of_every_kind():
@@ -63,6 +69,7 @@ def test_what_runs_as_it_should_gets_no_complaint(workload):
         (CHAIN, {"share": 0.79}, "only 79.0 %"),
         (PREFILL, {"flops": 1.04}, r"FLOP/s by counters is \+4.0 % off"),
         (CHAIN, {"dram": 0.94}, "DRAM bytes/s by counters is -6.0 % off"),
+        (DECODE, {"dram": 1.2, "executed": 1.1}, r"DRAM bytes/s by counters is \+9.1 % off"),
     ],
 )
 def test_what_is_outside_its_tolerance_is_named(workload, change, words):
@@ -84,6 +91,21 @@ def test_padding_is_what_counters_saw_and_the_model_does_not_know():
 
     assert padded.padding_pct == pytest.approx(87.5)
     assert list(complaints(DECODE, padded)) == []
+
+
+def test_flops_by_counters_are_the_share_of_peak_that_the_tensor_pipe_did():
+    # prefill_1x2048 of docs/measurements/ceiling.md: pipe activity x clock / reference clock.
+    share_pct = 79.967 * 1390.3 / 1829.9
+    summary = {"pipe": "tensor", "compute_sol_pct": share_pct}
+
+    assert counter_flops_per_s(summary, H200) == pytest.approx(601.1e12, rel=1e-3)
+    assert counter_flops_per_s(summary | {"pipe": "fp32"}, H200) is None
+    assert counter_flops_per_s({"pipe": "tensor", "compute_sol_pct": None}, H200) is None
+
+
+def test_bytes_that_ran_are_no_complaint_though_the_model_has_fewer():
+    assert list(complaints(DECODE, row(DECODE, dram=1.1, executed=1.1))) == []
+    assert list(complaints(PREFILL, row(PREFILL, dram=2.0))) == []
 
 
 def test_counters_that_were_not_read_are_said_to_be_missing():

@@ -7,11 +7,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from benchmarks.ceiling_page import measured
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gnomon._errors import ModelError
 from gnomon.hardware import profile, sku_facts
+from gnomon.hardware.calibration import fitting
+from gnomon.hardware.calibration.points import Kind, Point, Task
 from gnomon.performance_model import constants
 from gnomon.performance_model.constants import (
     DEFAULT,
@@ -186,30 +189,56 @@ def test_the_shipped_h200_was_measured_and_is_no_calibration_of_this_device():
     found = shipped(H200)
 
     assert (found.source, found.gpu_uuid) == ("default", None)
-    assert found.compute["bf16"] == pytest.approx(0.664, abs=0.001)
-    assert found.compute["fp16"] == found.compute["bf16"]
-    assert found.compute["int8"] == found.compute["fp8"] == pytest.approx(0.606, abs=0.001)
-    assert found.origins["compute int8"] == "derived from fp8"
+    assert found.compute["bf16"] == pytest.approx(0.678, abs=0.001)
+    assert found.burst["bf16"] == pytest.approx(0.802, abs=0.001)
+    assert found.memory == pytest.approx(0.931, abs=0.001)
     assert "measured on one NVIDIA H200, driver 580" in found.origins["memory"]
+    assert found.origins["compute fp4"] == "derived from fp8"
     assert found.origins["link"] == DEFAULT.origins["link"]
 
 
-def test_every_shipped_number_is_one_that_this_repository_has_measured():
-    shipped_file = Path(constants.__file__).parent / "calibrations" / "H200-SXM-141GB.json"
-    found = json.loads(shipped_file.read_text())
-    page = (Path(__file__).parents[2] / "docs" / "measurements" / "accuracy.md").read_text()
-    measured = {
-        f"gemm_{dtype}_8192": f"{roofs['sustained'] / 1e12:,.1f} TFLOP/s {dtype}"
-        for dtype, roofs in found["flops"].items()
-    } | {"copy_device": f"{found['memory_bytes_per_s'] / 1e9:,.0f} GB/s"}
+SHIPPED = sorted((Path(constants.__file__).parent / "calibrations").glob("*.json"))
 
-    for phase, rate in measured.items():
-        assert re.search(rf"^\| {phase} \| .*\b{re.escape(rate)}", page, re.MULTILINE), phase
-    assert all(roofs.keys() == {"sustained"} for roofs in found["flops"].values())
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_a_shipped_file_is_a_run_of_gnomon_calibrate_on_a_gpu_that_it_does_not_name(path):
+    found = json.loads(path.read_text())
+    points = [
+        Point(
+            Task(
+                Kind(one["kind"]),
+                tuple(one["shape"].values()),
+                one["dtype"] or "",
+                one["kernel"] or "",
+                one["sustained"],
+            ),
+            one["seconds"],
+        )
+        for one in found["points"]
+    ]
+    fitted = fitting.constants(points)
+
+    assert "gpu_uuid" not in found
+    assert (found["sku"], found["failures"]) == (path.stem, [])
+    for name in fitted.keys() - {"flops", "pcie", "fits"}:
+        assert found[name] == pytest.approx(fitted[name], rel=1e-4)
+    for dtype, roofs in fitted["flops"].items():
+        assert found["flops"][dtype] == pytest.approx(roofs, rel=1e-4)
+
+
+def test_the_shipped_h200_is_the_second_calibration_of_the_page():
+    page = (Path(__file__).parents[2] / "docs" / "measurements" / "ceiling.md").read_text()
+    found = json.loads(next(path for path in SHIPPED if path.stem == H200.sku).read_text())
+    gpu = profile({"name": found["gpu_name"]})
+
+    for one in measured(found, gpu):
+        digits = 2 if one.peak is None else 1
+        row = re.search(rf"^\| `{re.escape(one.name)}` \|.*$", page, re.MULTILINE)
+        assert f"| {one.value:,.{digits}f} {one.unit} | " in row[0]
     day = datetime.fromtimestamp(found["created_ns"] / 1e9, UTC)
     assert f"Measured on {day:%Y-%m-%d} on one NVIDIA H200" in page
-    assert f"{day:%Y-%m-%d}" in found["note"]
     assert f"driver {found['driver']}" in page
+    assert f"PyTorch {found['torch']}" in page
 
 
 def test_a_gpu_without_a_shipped_set_has_none():

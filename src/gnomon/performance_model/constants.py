@@ -1,8 +1,9 @@
 """The efficiencies that the best kernels reach, and where each number is from.
 
 An efficiency is a share of the datasheet's dense peak, so that it holds for every GPU of its
-kind. Those of ``DEFAULT`` are what the best public kernels do; production lies 15 to 45 % lower,
-and that is shown apart, as typical. A calibration file has what one device did.
+kind. Those of ``DEFAULT`` are what the best public kernels do on a GPU that has rested; under a
+power cap they keep less for seconds (an H200: docs/measurements/ceiling.md). Production lies 15 to
+45 % lower, and that is shown apart, as typical. A calibration file has what one device did.
 """
 
 from __future__ import annotations
