@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from gnomon import tables
 from gnomon._errors import RecordingError
@@ -114,7 +115,7 @@ def measured_seconds(source: Path) -> dict[str, Floats]:
     else:
         with source.open() as lines:
             rows = [row for row in gpm_csv.counters(lines, "GPU") if isinstance(row, dict)]
-        table = tables.concat("gpu_counters", [tables.batch("gpu_counters", rows)])
+        table = pa.Table.from_batches([tables.batch("gpu_counters", rows)])
     uuids = table.column("gpu_uuid").to_pylist()
     table = table.filter([uuid == uuids[0] for uuid in uuids]) if uuids else table
     if table.num_rows == 0:

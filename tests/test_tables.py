@@ -101,3 +101,22 @@ def test_rows_come_back_from_a_batch_as_they_went_in(data):
     assert batch.to_pylist() == [
         {column: row.get(column) for column in TABLES[name].column_names} for row in rows
     ]
+
+
+values = st.fixed_dictionaries(
+    {"ts_ns": st.integers(0, 2**62)},
+    optional={
+        "busy_pct": st.none() | st.floats(0, 100),
+        "throttle_reasons": st.none() | st.integers(0, 2**40),
+        "source": st.none() | st.text(max_size=5),
+    },
+)
+
+
+@given(st.lists(values, max_size=5))
+def test_rows_become_columns_and_what_a_row_does_not_name_is_null(rows):
+    batch = tables.batch("gpu_counters", rows)
+
+    assert batch.schema == tables.arrow_schema("gpu_counters")
+    nothing = dict.fromkeys(TABLES["gpu_counters"].column_names)
+    assert batch.to_pylist() == [nothing | row for row in rows]

@@ -4,9 +4,12 @@ import threading
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gnomon._errors import RecordingError, SourceError
 from gnomon.enums import SourceState
+from gnomon.recording._worker import STAGGER_NS, Worker
 from gnomon.recording.collector import Collector, CollectorSettings
 from gnomon.sources.base import Batch, Capability, Description, Missing
 
@@ -306,3 +309,73 @@ def test_cost_within_the_promise_is_not(gpus):
     counts.read(1_000_000, 1_000_000)
 
     assert counts.observer_effect(gpus) == ""
+
+
+def test_meta_is_written_when_something_changed_and_at_no_other_time():
+    source, sink = FakeSource(), ListSink()
+
+    run_until(Collector([source], [sink], FAST), lambda: sink.flushes > 20)
+
+    written = [meta.sources["fake"]["state"] for meta in sink.metas]
+    assert written in (["unavailable", "ready"], ["ready"])
+
+
+SECOND_NS = 1_000_000_000
+
+
+@given(
+    period_ns=st.integers(1_000_000, 3600 * SECOND_NS),
+    place=st.integers(0, 9),
+    begun_ns=st.integers(0, 10**18),
+)
+def test_turns_lie_on_whole_periods_whenever_a_source_was_begun(period_ns, place, begun_ns):
+    worker = Worker(FakeSource(period_ns=period_ns), queue_batches=1, place=place)
+
+    first_ns = worker._turn_after(begun_ns)
+
+    assert (first_ns - place * STAGGER_NS) % period_ns == 0
+    assert -1 <= 2 * (first_ns - begun_ns) - period_ns <= 2 * period_ns
+    assert worker._turn_after(first_ns) == first_ns + period_ns
+
+
+@pytest.mark.parametrize(
+    ("due_s", "next_s"),
+    [
+        ([], 1.0),  # nobody will ever have anything: the books alone
+        ([None, 0.94], 1.0),
+        ([0.9], 0.96),  # after its reading
+        ([0.92, 0.9], 0.96),
+        ([0.1], 0.5),  # at 10 Hz not after each reading
+        ([-0.1, 0.9], 0.5),  # one is at work: what it brings waits for no more than a tick
+    ],
+)
+def test_queues_are_emptied_when_there_is_something_in_them(due_s, next_s):
+    now_ns = 5 * SECOND_NS
+    sources = [FakeSource(f"{number}") for number in range(len(due_s))]
+    collector = Collector(sources, [])
+    for worker, each_s in zip(collector._workers, due_s, strict=True):
+        worker.due_ns = None if each_s is None else now_ns + round(each_s * SECOND_NS)
+
+    assert collector._next_tick_ns(now_ns) == now_ns + round(next_s * SECOND_NS)
+
+
+def test_what_comes_while_the_sinks_write_does_not_wait_for_the_next_reading():
+    """A reading that ends during a write has missed it, and its next turn is far away."""
+    collector = Collector([FakeSource(period_ns=SECOND_NS)], [], CollectorSettings())
+    (worker,) = collector._workers
+    planned = []
+
+    def take():
+        worker.due_ns = time.monotonic_ns() + SECOND_NS
+        yield from ()
+
+    def wait(seconds):
+        planned.append(seconds)
+        collector._stop.set()
+
+    worker.due_ns = time.monotonic_ns() - 1  # at work
+    worker.take = take
+    collector._stop = type("Stop", (threading.Event,), {"wait": lambda _, seconds: wait(seconds)})()
+    collector._run()
+
+    assert 0 < planned[0] <= CollectorSettings().tick_s

@@ -1,6 +1,7 @@
 """Whatever state the files are in, all that is whole is read and the rest is named."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from gnomon import tables
 from gnomon._errors import RecordingError
-from gnomon.recording import reader
+from gnomon.recording import layout, reader
 from gnomon.recording._closed import ClosedSegment
 from gnomon.recording._sql import SqlLimits
 from gnomon.recording.reader import Recording
@@ -214,6 +215,27 @@ def test_what_has_been_closed_or_removed_is_forgotten(tmp_path):
 
     next(tmp_path.glob("gpu_counters/*/*/*.parquet")).unlink()
     assert (len(busy(recording)), len(recording._closed)) == (0, 0)
+
+
+def test_a_segment_that_closes_between_listing_and_opening_is_read_closed(tmp_path, monkeypatch):
+    with RecordingWriter(tmp_path, "h") as one:
+        one.append("gpu_counters", counter_batch(5))
+        one.flush()
+        listed = layout.segments(tmp_path, "gpu_counters")
+    listings, look = [listed], layout.segments
+    monkeypatch.setattr(layout, "segments", lambda *at: listings.pop() if listings else look(*at))
+
+    assert len(busy(Recording.open(tmp_path))) == 5
+    assert listings == []
+
+
+def test_several_threads_may_read_at_once(finished):
+    recording = Recording.open(finished)
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: busy(recording), range(16)))
+
+    assert answers == [[float(number) for number in range(10)]] * 16
 
 
 def test_parquet_is_preferred_where_its_writer_died_before_removing_the_stream(finished, stream):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from gnomon import configuration, tables
 from gnomon._errors import SourceError
-from gnomon.sources import _host_processes
+from gnomon.sources import _host_machine, _host_processes
 from gnomon.sources._host_machine import MachineReader, MachineReading, machine_row
 from gnomon.sources._procfs import CpuTimes, Stat
 from gnomon.sources.host import HostSource, create
@@ -129,6 +129,19 @@ def test_a_disk_that_comes_or_goes_makes_no_spike(tree, clock):
     assert row["disk_read_bytes_per_s"] == 0
 
 
+def test_what_is_behind_a_device_is_looked_up_when_it_appears(tree, monkeypatch):
+    reader = MachineReader(tree.proc, tree.sys)
+    asked = []
+    exists = Path.exists
+    monkeypatch.setattr(Path, "exists", lambda path: asked.append(path.parts[-2]) or exists(path))
+    reader.read()
+    reader.read()
+    tree.disks({"sda": (0, 0), "sdb": (0, 512)}, whole=("sdb",))
+
+    assert reader.read().disks == {"sda": (0, 0), "sdb": (0, 512)}
+    assert sorted(asked) == ["eth0", "sda", "sdb"]
+
+
 def test_without_psi_pressure_is_missing_with_its_reason(tree, clock):
     for kind in ("cpu", "memory", "io"):
         (tree.proc / "pressure" / kind).unlink()
@@ -146,14 +159,14 @@ def test_without_psi_pressure_is_missing_with_its_reason(tree, clock):
 
 
 def test_psi_that_is_switched_off_at_boot_is_told_apart_from_an_error(tree, monkeypatch):
-    real = Path.read_bytes
+    real = _host_machine.read_text
 
     def refuse(path):
-        if path.parent.name == "pressure":
+        if "/pressure/" in path:
             raise OSError(errno.EOPNOTSUPP, "Operation not supported")
         return real(path)
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(_host_machine, "read_text", refuse)
     reader = MachineReader(tree.proc, tree.sys)
 
     assert reader.read().pressure_us == {"cpu": None, "memory": None, "io": None}
@@ -276,14 +289,14 @@ def test_a_process_that_vanishes_while_it_is_read_does_no_harm(tree, clock, monk
     tree.process(10, threads)
     source = source_of(tree, 10)
     source.open()
-    real = _host_processes._read_text
+    real = _host_processes.read_text
 
     def vanish(path):
         if path.endswith(lost):
             raise ProcessLookupError(errno.ESRCH, "No such process")
         return real(path)
 
-    monkeypatch.setattr(_host_processes, "_read_text", vanish)
+    monkeypatch.setattr(_host_processes, "read_text", vanish)
     rows = rows_of(read(source, clock), "process_samples")
 
     assert len(rows) == (0 if lost == "10/stat" else 1)
@@ -291,14 +304,14 @@ def test_a_process_that_vanishes_while_it_is_read_does_no_harm(tree, clock, monk
 
 def test_io_of_another_users_process_is_missing_by_name(tree, clock, monkeypatch):
     tree.process(10, {10: ("main", 1, 1)})
-    real = _host_processes._read_text
+    real = _host_processes.read_text
 
     def refuse(path):
         if path.endswith("/io"):
             raise PermissionError(errno.EACCES, "Permission denied")
         return real(path)
 
-    monkeypatch.setattr(_host_processes, "_read_text", refuse)
+    monkeypatch.setattr(_host_processes, "read_text", refuse)
     source = source_of(tree, 10)
     source.open()
     (row,) = rows_of(read(source, clock), "process_samples")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,15 +98,15 @@ def _gaps_of(uuid: str, starts: Ints, ends: Ints, from_ns: int, to_ns: int) -> l
 
 def sources(measurements: Measurements, *, from_ns: int, to_ns: int) -> list[SourceRecord]:
     """Return what each source did in (from_ns, to_ns], by name; none where nobody kept books."""
-    grouped = _grouped(
-        measurements.read("source_health", from_ns=from_ns, to_ns=to_ns),
-        ["source"],
-        [
-            *((name, "last") for name in ("state", "reason", "period_ns", "ts_ns")),
-            *((name, "sum") for name in ("reads", "failures")),
-            ("longest_read_ns", "max"),
-        ],
-    )
+    rows = measurements.read("source_health", from_ns=from_ns, to_ns=to_ns)
+    aggregates = [
+        *_last_ones("state", "reason", "period_ns", "ts_ns"),
+        ("reads", "sum"),
+        ("failures", "sum"),
+        ("longest_read_ns", "max"),
+    ]
+    # In one thread the rows stay in their order: "last" is that of time.
+    grouped = rows.group_by("source", use_threads=False).aggregate(aggregates).to_pylist()
     return [
         SourceRecord(
             source=row["source"],
@@ -123,30 +124,18 @@ def sources(measurements: Measurements, *, from_ns: int, to_ns: int) -> list[Sou
 
 def losses(measurements: Measurements, *, from_ns: int, to_ns: int) -> list[Loss]:
     """Return what was lost in (from_ns, to_ns], the most rows first."""
-    keys = ["source", "table", "reason"]
-    table = measurements.read(
-        "losses", from_ns=from_ns, to_ns=to_ns, columns=["ts_ns", *keys, "rows"]
-    )
-    found = [
-        Loss(row["source"], row["table"], row["reason"], row["rows_sum"] or 0)
-        for row in _grouped(table, keys, [("rows", "sum")])
-    ]
+    columns = ["source", "table", "reason", "rows"]
+    rows = measurements.read("losses", from_ns=from_ns, to_ns=to_ns, columns=columns)
+    lost: Counter[tuple[str | None, str | None, str | None]] = Counter()
+    for row in rows.to_pylist():
+        lost[row["source"], row["table"], row["reason"]] += row["rows"] or 0
+    found = [Loss(*where, count) for where, count in lost.items()]
     return sorted(found, key=lambda loss: (-loss.rows, loss.source or "", loss.reason or ""))
 
 
-def _grouped(
-    table: Any, keys: list[str], aggregates: list[tuple[str, str]]
-) -> list[dict[str, Any]]:
-    """Group the rows of an Arrow table, in their order: "last" is that of time."""
-    found: list[dict[str, Any]] = (
-        table.group_by(keys, use_threads=False).aggregate(_in_order(aggregates)).to_pylist()
-    )
-    return found
-
-
-def _in_order(aggregates: list[tuple[str, str]]) -> list[Any]:
-    import pyarrow.compute as pc  # noqa: PLC0415
+def _last_ones(*columns: str) -> list[Any]:
+    import pyarrow.compute as pc  # noqa: PLC0415  40 ms that only this answer should pay
 
     # A null is an answer here: a source that works again has no reason.
     keep_null = pc.ScalarAggregateOptions(skip_nulls=False)
-    return [(name, how, keep_null) if how == "last" else (name, how) for name, how in aggregates]
+    return [(column, "last", keep_null) for column in columns]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gnomon.analysis.collecting import encode, filled, groups, known_values
+from gnomon.analysis.collecting import encode, evenly, filled, groups, known_values
 from gnomon.analysis.intervals import Floats, Intervals, Ints, Mean, intervals
 from gnomon.analysis.slices import parts
 from gnomon.analysis.windows import Window
@@ -70,9 +70,13 @@ def hosts(
 
 def _by_pid(part: Any, name: str) -> Iterator[tuple[int, Column]]:
     ts_ns, duration_ns, values = _arrays(part, name)
-    pids = part.column("pid").to_numpy()
-    for rows in groups([pids], [int(pids.max()) + 1]):
-        yield int(pids[rows[0]]), (intervals(ts_ns[rows], duration_ns[rows]), values[rows])
+    pids = filled(part.column("pid"))
+    first = int(pids.min())
+    for rows in groups([pids - first], [int(pids.max()) - first + 1]):
+        pid = int(pids[rows[0]])
+        where = evenly(rows)
+        if pid:
+            yield pid, (intervals(ts_ns[where], duration_ns[where]), values[where])
 
 
 def _column(part: Any, name: str) -> Column:
@@ -83,9 +87,9 @@ def _column(part: Any, name: str) -> Column:
 def _arrays(part: Any, name: str) -> tuple[Ints, Ints, Floats]:
     values, is_known = known_values(part.column(name))
     return (
-        part.column("ts_ns").to_numpy(),
+        filled(part.column("ts_ns")),
         filled(part.column("duration_ns")),
-        np.where(is_known, values, np.nan),
+        values if is_known.all() else np.where(is_known, values, np.nan),
     )
 
 
@@ -112,6 +116,6 @@ def _gpu_pids(measurements: Measurements, from_ns: int, to_ns: int) -> dict[str,
         pids, is_known = known_values(part.column("pid"))
         for code, uuid in enumerate(uuids):
             if uuid is not None:
-                here = np.unique(pids[(codes == code) & is_known])
+                here = pids[(codes == code) & is_known]
                 found.setdefault(uuid, set()).update(here.tolist())
     return {uuid: frozenset(pids) for uuid, pids in found.items()}

@@ -6,6 +6,7 @@ rows of its neighbours: readings straddle its edges, and some are read every few
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ def slices(measurements: Measurements, from_ns: int, to_ns: int) -> Iterator[Sli
     before: Mapping[Key, Collected] = {}
     for read_ns, rows in _read_ahead(partial(read_counters, measurements), edges):
         counters = take_apart(rows, before=before)
+        del rows  # the next ones are on their way, and these need no memory any more
         end_ns = min(read_ns - LOOK_AHEAD_NS, to_ns)
         yield Slice(begin_ns, end_ns, counters)
         begin_ns, before = end_ns, since(counters, end_ns - LOOK_BACK_NS)
@@ -78,9 +80,8 @@ def _read_ahead(read: Callable[[int, int], T], edges: Sequence[int]) -> Iterator
         yield spans[0][1], read(*spans[0])
         return
     with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(read, *spans[0])
+        coming = deque([pool.submit(read, *spans[0])])
         for (_, end_ns), following in zip_longest(spans, spans[1:]):
-            rows = coming.result()
             if following is not None:
-                coming = pool.submit(read, *following)
-            yield end_ns, rows
+                coming.append(pool.submit(read, *following))
+            yield end_ns, coming.popleft().result()  # kept by nobody here

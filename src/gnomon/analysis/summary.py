@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from gnomon.analysis.bounds import BoundEvidence, bound_by
 from gnomon.analysis.comparison import outlier_warnings
+from gnomon.analysis.coverage import losses
 from gnomon.analysis.host import Host, hosts
 from gnomon.analysis.ledger import (
     ComputeMeans,
@@ -69,7 +70,11 @@ def summarize(
     asked = list(windows(measurements, begin, end, by))
     machine = hosts(measurements, asked, begin, end + READ_MARGIN_NS)
     gpus, tallies = _tallies(measurements, asked, begin, end)
-    lost = _losses(measurements, begin, end)
+    lost = sum(
+        loss.rows
+        for loss in losses(measurements, from_ns=begin, to_ns=end + READ_MARGIN_NS)
+        if loss.table == "gpu_counters"
+    )
     summaries = []
     for number, window in enumerate(asked):
         of_window = [
@@ -261,14 +266,6 @@ def _noise_warning(ledger: ComputeLedger) -> tuple[str, ...]:
     if not has_noise(ledger):
         return ()
     return ("counters of one interval disagree by more than 1 %: the ledger's residual is noise",)
-
-
-def _losses(measurements: Measurements, begin: int, end: int) -> int:
-    table = measurements.read(
-        "losses", from_ns=begin, to_ns=end + READ_MARGIN_NS, columns=["table", "rows"]
-    )
-    rows = zip(table.column("table").to_pylist(), table.column("rows").to_pylist(), strict=True)
-    return sum(count or 0 for name, count in rows if name == "gpu_counters")
 
 
 def _compare(summaries: Sequence[GpuSummary]) -> list[GpuSummary]:

@@ -6,13 +6,16 @@ number of pieces: ``add`` each in the order of time, then read the results.
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
 from gnomon.analysis.bounds import THRESHOLDS
+from gnomon.analysis.collecting import Bools
 from gnomon.analysis.intervals import Floats, Intervals, Mean
 from gnomon.analysis.ledger import ComputeMeans
 from gnomon.analysis.sol import SolRows
@@ -77,8 +80,7 @@ class Tally:
         for name in MEANS:
             readings = track.readings(name)
             if readings is not None:
-                where, weights = weighing.of(readings[0])
-                self._means[name].add(readings[1][where], weights)
+                _add(self._means[name], readings[1], weighing.of(readings[0]))
         for name in AMOUNTS:
             amount = track.share_sum(name, begin, end)
             if amount is not None:
@@ -92,7 +94,7 @@ class Tally:
         self.clock_source = self.clock_source or track.true_clock_source
         if piece.rows is not None and piece.rows.products:
             self._compute = self._compute or ComputeTally()
-            self._compute.add(piece.rows, *weighing.of(piece.rows.intervals))
+            self._compute.add(piece.rows, weighing.of(piece.rows.intervals))
 
     def mean(self, column: str) -> float | None:
         return self._means[column].value
@@ -141,40 +143,44 @@ class ComputeTally:
     _true_products: defaultdict[Pipe, float] = field(default_factory=lambda: defaultdict(float))
     _known_products: defaultdict[Pipe, float] = field(default_factory=lambda: defaultdict(float))
 
-    def add(self, rows: SolRows, where: slice, weights: Floats) -> None:
-        """Take n base intervals into account; ``weights`` in seconds, shape (n,)."""
+    def add(self, rows: SolRows, part: _Part) -> None:
+        """Take those base intervals of a part into account of which everything is known."""
+        where, weights, total_s = part
         usable = rows.usable[where]
-        picked: slice | np.ndarray[tuple[int], np.dtype[np.bool_]] = slice(None)
+        picked: slice | Bools = slice(None)
         if not usable.all():
             picked, weights = usable, weights[usable]
+            total_s = float(weights.sum())
 
         def column(values: Floats) -> Floats:
             return np.asarray(values[where][picked])
 
         engine, sm_active = column(rows.engine_active), column(rows.sm_active)
         clock = column(rows.clock_mhz)
-        idle = np.clip(100.0 - engine, 0.0, None) * weights
-        in_gaps = engine >= THRESHOLDS["idle_engine_pct"].value
+        idle = np.maximum(100.0 - engine, 0.0)
         active = weights * sm_active
-        self.weight += float(weights.sum())
         is_true = rows.clock_is_true[where][picked]
         is_known = is_true | rows.clock_is_estimated[where][picked]
-        self.true_weight += float(weights[is_true].sum())
+        # Of an interval's weight, what lies at a true clock, at a known one, and in a gap.
+        true, known = weights * is_true, weights * is_known
+        in_gaps = weights * (engine >= THRESHOLDS["idle_engine_pct"].value)
+        self.weight += total_s
+        self.true_weight += float(true.sum())
         self._engine += float(engine @ weights)
         self._copying += float(column(rows.copying) @ weights)
-        self._sm_empty += float(np.clip(engine - sm_active, 0.0, None) @ weights)
-        self._idle += float(idle.sum())
-        self._idle_in_gaps += float(idle[in_gaps].sum())
+        self._sm_empty += float(np.maximum(engine - sm_active, 0.0) @ weights)
+        self._idle += float(idle @ weights)
+        self._idle_in_gaps += float(idle @ in_gaps)
         self._clock += float(clock @ weights)
         self._active += float(active.sum())
         self._active_clock += float(clock @ active)
         for pipe, values in rows.pipes.items():
             self._pipes[pipe] += float(column(values) @ weights)
         for pipe, values in rows.products.items():
-            products = column(values) * weights
-            self._products[pipe] = self._products.get(pipe, 0.0) + float(products.sum())
-            self._true_products[pipe] += float(products[is_true].sum())
-            self._known_products[pipe] += float(products[is_known].sum())
+            products = column(values)
+            self._products[pipe] = self._products.get(pipe, 0.0) + float(products @ weights)
+            self._true_products[pipe] += float(products @ true)
+            self._known_products[pipe] += float(products @ known)
 
     def means(self) -> ComputeMeans:
         """Return the time-weighted means, of the pipe that came closest to its peak."""
@@ -227,20 +233,39 @@ class ComputeTally:
         return self._idle_in_gaps / self._idle if self._idle > 0 else None
 
 
+class _Part(NamedTuple):
+    """The intervals that touch a piece, for how many seconds each, and all together."""
+
+    where: slice
+    weights: Floats
+    total_s: float
+
+
 class _Weighing:
-    """Which intervals touch a piece and for how many seconds: columns of a source share it."""
+    """Which intervals touch a piece: columns of a source share it."""
 
     def __init__(self, from_ns: int, to_ns: int) -> None:
         self._from_ns, self._to_ns = from_ns, to_ns
-        self._found: dict[int, tuple[slice, Floats]] = {}
+        self._found: dict[int, _Part] = {}
 
-    def of(self, intervals: Intervals) -> tuple[slice, Floats]:
+    def of(self, intervals: Intervals) -> _Part:
         key = id(intervals)
         if key not in self._found:
             where = intervals.inside(self._from_ns, self._to_ns)
             weights = intervals.take(where).weights(self._from_ns, self._to_ns)
-            self._found[key] = where, weights
+            self._found[key] = _Part(where, weights, float(weights.sum()))
         return self._found[key]
+
+
+def _add(mean: Mean, values: Floats, part: _Part) -> None:
+    """Take the values of a part into account; looked through only where one is missing."""
+    here = values[part.where]
+    total = float(here @ part.weights)
+    if math.isnan(total):
+        mean.add(here, part.weights)
+    else:
+        mean.total += total
+        mean.weight += part.total_s
 
 
 def _owned(intervals: Intervals, piece: Piece) -> int:

@@ -138,6 +138,8 @@ class Track:
             return None
         intervals, values = readings
         known = ~np.isnan(values)
+        if known.all():
+            return readings
         return Intervals(intervals.start_ns[known], intervals.end_ns[known]), values[known]
 
     def sampled(self, column: str, base: SourceColumns) -> Floats | None:
@@ -157,15 +159,19 @@ class Track:
             return Clock(np.empty(0), np.empty(0, dtype=bool), np.empty(0, dtype=bool))
         true, reported = (np.full(len(base.intervals), np.nan) for _ in range(2))
         for source in self._clock_sources(base):
-            values, coverage = base.columns.get("sm_clock_mhz"), np.ones(len(true))
-            if source is not base or values is None:
-                values, coverage = resample(
-                    source.intervals, source.columns["sm_clock_mhz"], base.intervals
-                )
             is_source_true = source.clock_source in TRUE_CLOCK_SOURCES
             clock, needed = (true, TRUE_CLOCK_COVERAGE) if is_source_true else (reported, 0.0)
-            usable = np.isnan(clock) & (coverage >= needed)
+            usable = np.isnan(clock)
+            if not usable.any():
+                continue  # a better source knows all of it
+            values = source.columns["sm_clock_mhz"]
+            if source is not base:
+                values, coverage = resample(source.intervals, values, base.intervals)
+                usable &= coverage >= needed
             clock[usable] = values[usable]
+        if np.isnan(true).all():
+            nowhere = np.zeros(len(true), dtype=bool)
+            return Clock(reported, nowhere, nowhere)
         kinds = np.digitize(
             np.nan_to_num(base.columns.get("tensor_active_pct", np.zeros(len(true)))),
             KINDS_OF_TENSOR_WORK_PCT,

@@ -1,4 +1,4 @@
-"""Sources of this machine, running into memory and wherever else: behind ``record`` and ``top``."""
+"""Sources of this machine, running into sinks: behind ``record`` and ``top``."""
 
 from __future__ import annotations
 
@@ -6,40 +6,65 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from gnomon.analysis.summary_types import GpuSummary
 from gnomon.cli import footprint
 from gnomon.cli.source_loading import create_sources
 from gnomon.configuration import Settings
-from gnomon.recording.base import Measurements, Unavailable
+from gnomon.recording.base import Measurements, Meta, Unavailable
 from gnomon.recording.collector import DEFAULT_TICK_S, Collector, CollectorSettings, Sink
-from gnomon.recording.memory import MemoryRecording
 
 NS_PER_S = 1_000_000_000
 # Processes are listed every five seconds; one not seen for this long is gone.
 PROCESS_AGE_NS = 10 * NS_PER_S
 
 
+class WatchedProcesses:
+    """A sink that remembers which processes use a GPU; ``pids`` may be asked on any thread."""
+
+    def __init__(self) -> None:
+        self._asked: set[int] = set()
+        self._seen_ns: dict[int, int] = {}
+
+    def add(self, pid: int) -> None:
+        """Watch a process, whether it uses a GPU or not."""
+        self._asked.add(pid)
+
+    def pids(self) -> list[int]:
+        """Return the processes on the GPUs, and those that somebody asked to watch."""
+        return sorted(self._asked | self._young().keys())
+
+    def append(self, table: str, batch: Any) -> None:
+        if table != "gpu_processes":
+            return
+        columns = (batch.column("pid").to_pylist(), batch.column("ts_ns").to_pylist())
+        seen = {pid: ts_ns for pid, ts_ns in zip(*columns, strict=True) if pid}
+        self._seen_ns = self._young() | seen
+
+    def _young(self) -> dict[int, int]:
+        since_ns = time.time_ns() - PROCESS_AGE_NS
+        return {pid: ts_ns for pid, ts_ns in self._seen_ns.items() if ts_ns > since_ns}
+
+    def flush(self) -> None:
+        """Nothing to do: nothing is kept back."""
+
+    def update_meta(self, meta: Meta) -> None:
+        """Nothing to do: processes are not in it."""
+
+
 class Collection:
-    """A running collector and the memory it fills; a context manager."""
+    """A running collector; a context manager."""
 
     def __init__(
-        self,
-        settings: Settings,
-        sinks: Sequence[Sink] = (),
-        *,
-        tick_s: float = DEFAULT_TICK_S,
-        memory_ns: int = 60 * NS_PER_S,
+        self, settings: Settings, sinks: Sequence[Sink], *, tick_s: float = DEFAULT_TICK_S
     ) -> None:
-        """``memory_ns``: how much of the past stays in memory; ``sinks`` get everything too."""
         footprint.keep_pandas_out()
-        self.memory = MemoryRecording(memory_ns)
-        self._pids: set[int] = set()
-        sources, broken = create_sources(replace(settings, watched_pids=self._watched_pids))
+        self._watched = WatchedProcesses()
+        sources, broken = create_sources(replace(settings, watched_pids=self._watched.pids))
         self.collector = Collector(
             sources,
-            [self.memory, *sinks],
+            [self._watched, *sinks],
             CollectorSettings(tick_s=tick_s),
             [
                 Unavailable(name, capability.reason, capability.remedy, name)
@@ -61,13 +86,7 @@ class Collection:
 
     def watch(self, pid: int) -> None:
         """Measure the threads of a process, whether it uses a GPU or not."""
-        self._pids.add(pid)
-
-    def _watched_pids(self) -> list[int]:
-        """Return the processes on the GPUs, and those that somebody asked to watch."""
-        since_ns = time.time_ns() - PROCESS_AGE_NS
-        listed = self.memory.read("gpu_processes", from_ns=since_ns, columns=["pid"])
-        return sorted({*self._pids, *filter(None, listed.column("pid").to_pylist())})
+        self._watched.add(pid)
 
 
 def latest(measurements: Measurements, window_ns: int) -> list[GpuSummary]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import importlib.abc
 import os
 import sys
 
@@ -55,7 +54,7 @@ def keep_pandas_out() -> None:
         sys.meta_path.remove(_WithoutPandas)
 
 
-class _WithoutPandas(importlib.abc.MetaPathFinder):
+class _WithoutPandas:
     """A finder that says of pandas that it is not there, and nothing of anything else."""
 
     @classmethod

@@ -22,6 +22,7 @@ from gnomon.enums import SourceState
 from gnomon.recording.announcement import find_current
 from gnomon.recording.base import Measurements
 from gnomon.recording.collector import Collector
+from gnomon.recording.memory import MemoryRecording
 
 NS_PER_S = 1_000_000_000
 # The first number shall be on screen within 1.5 s, imports included. NVML keeps its second:
@@ -101,8 +102,9 @@ def feed(directory: Path | None, *, once: bool = False) -> Iterator[Feed]:
         yield Feed(opening.open_recording(current), f"attached to {current}")
         return
     fast = _at_most(settings, ONCE_PERIODS if once else SCREEN_PERIODS)
-    with Collection(fast, tick_s=TICK_S, memory_ns=MEMORY_NS) as running:
-        yield Feed(running.memory, "this machine", running.collector)
+    memory = MemoryRecording(MEMORY_NS)
+    with Collection(fast, [memory], tick_s=TICK_S) as running:
+        yield Feed(memory, "this machine", running.collector)
 
 
 def _at_most(settings: Settings, periods_s: Mapping[str, float]) -> Settings:

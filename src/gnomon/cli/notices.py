@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from gnomon.enums import Severity
-from gnomon.recording.base import Measurements, Unavailable
+from gnomon.recording.base import Meta, Unavailable
 
 WORTH_TELLING = (Severity.WARNING.value, Severity.CRITICAL.value)
 
 
 class EventTeller:
-    """Yields the message of each event worth telling, once."""
+    """A sink that keeps the messages of events worth telling until somebody tells them."""
 
-    def __init__(self, measurements: Measurements) -> None:
-        self._measurements = measurements
-        self._told: set[tuple[int, str]] = set()
+    def __init__(self) -> None:
+        self._messages: deque[str] = deque()
 
     def news(self) -> Iterator[str]:
-        """Yield messages that have come since the last call."""
-        table = self._measurements.read("events", columns=["ts_ns", "severity", "message"])
-        for row in table.to_pylist():
-            key = (row["ts_ns"], row["message"])
-            if row["severity"] in WORTH_TELLING and key not in self._told:
-                self._told.add(key)
-                yield str(row["message"])
+        """Yield messages that have come since the last call, from whatever thread."""
+        while self._messages:
+            yield self._messages.popleft()
+
+    def append(self, table: str, batch: Any) -> None:
+        if table != "events":
+            return
+        for row in batch.select(["severity", "message"]).to_pylist():
+            if row["severity"] in WORTH_TELLING:
+                self._messages.append(str(row["message"]))
+
+    def flush(self) -> None:
+        """Nothing to do: nothing is kept back."""
+
+    def update_meta(self, meta: Meta) -> None:
+        """Nothing to do: what is unavailable is asked of the collector."""
 
 
 def unavailable_sources(unavailable: Sequence[Unavailable]) -> Iterator[str]:

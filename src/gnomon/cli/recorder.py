@@ -17,6 +17,8 @@ from gnomon.cli.workload import StopRequest, Workload, finish, stop_on_signals
 from gnomon.configuration import Settings
 from gnomon.recording import retention
 from gnomon.recording.announcement import announce
+from gnomon.recording.collector import Sink
+from gnomon.recording.memory import MemoryRecording
 from gnomon.recording.writer import RecordingWriter
 from gnomon.sources._identity import host_identity
 
@@ -27,7 +29,7 @@ FIRST_ANSWERS_NS = 2 * NS_PER_S
 FIRST_HOUSEKEEPING_NS = 5 * NS_PER_S
 HOUSEKEEPING_NS = 60 * NS_PER_S
 STATUS_WINDOW_NS = 5 * NS_PER_S
-# What the status line, events and the list of watched processes look back on, at most.
+# What the status line looks back on, at most.
 MEMORY_NS = 15 * NS_PER_S
 # Where `gnomon mark` in the workload finds us, whatever else records on this host.
 RECORDING_VARIABLE = "GNOMON_RECORDING"
@@ -40,6 +42,9 @@ class Recorder:
         self._directory = directory
         self._settings = settings
         self._line = StatusLine()
+        # Nobody looks at memory but the status line: where none is shown, none is filled.
+        self._memory = MemoryRecording(MEMORY_NS) if self._line.is_shown else None
+        self._teller = EventTeller()
         self._told: set[str] = set()
         self._problem = ""
         self._host_id = str(host_identity()["id"])
@@ -72,8 +77,10 @@ class Recorder:
                 stack.callback(self._close, writer)
                 stack.enter_context(announce(self._settings.runtime_directory, self._directory))
                 self._line.say(f"recording into {self._directory}")
-            sinks = [] if writer is None else [writer]
-            collection = stack.enter_context(Collection(self._settings, sinks, memory_ns=MEMORY_NS))
+            sinks: list[Sink] = [
+                sink for sink in (self._teller, self._memory, writer) if sink is not None
+            ]
+            collection = stack.enter_context(Collection(self._settings, sinks))
             workload = self._start(arguments, collection, stop)
             self._watch(collection, stop, duration_ns)
             self._line.clear()
@@ -104,25 +111,23 @@ class Recorder:
     def _watch(self, collection: Collection, stop: StopRequest, duration_ns: int | None) -> None:
         """Keep the user informed until it is over."""
         started_ns = time.monotonic_ns()
-        teller = EventTeller(collection.memory)
         is_over = False
         while not is_over:
             elapsed_ns = time.monotonic_ns() - started_ns
             left_ns = TICK_NS if duration_ns is None else min(TICK_NS, duration_ns - elapsed_ns)
             is_over = left_ns <= 0 or stop.wait(left_ns / NS_PER_S)
-            self._tell(teller.news())
+            self._tell(self._teller.news())
             if is_over or elapsed_ns > FIRST_ANSWERS_NS:
                 self._tell(unavailable_sources(collection.collector.meta().unavailable))
             if elapsed_ns >= self._next_housekeeping_ns:
                 self._next_housekeeping_ns = elapsed_ns + HOUSEKEEPING_NS
                 self._keep_within_bounds()
                 footprint.give_back()
-            self._show(collection, elapsed_ns)
+            if self._memory is not None:
+                self._show(self._memory, elapsed_ns)
 
-    def _show(self, collection: Collection, elapsed_ns: int) -> None:
-        if not self._line.is_shown:
-            return
-        summaries = latest(collection.memory, STATUS_WINDOW_NS)
+    def _show(self, memory: MemoryRecording, elapsed_ns: int) -> None:
+        summaries = latest(memory, STATUS_WINDOW_NS)
         text = status_text(elapsed_ns, summaries, self._problem)
         self._line.show(text, shutil.get_terminal_size().columns)
 

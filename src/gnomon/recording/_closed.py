@@ -69,12 +69,18 @@ class ClosedSegment:
             self.path, read_dictionary=encoded, page_checksum_verification=True
         ) as file:
             found = file.read_row_groups(groups, columns=wanted, use_threads=False)
-        return cut(conform(found, schema), from_ns, to_ns)
+        rows = conform(found, schema)
+        return rows if self._lies_within(from_ns, to_ns) else cut(rows, from_ns, to_ns)
 
     def verify(self) -> None:
         """Read everything; raises OSError or ValueError where something is damaged."""
         for _ in self.fragment.to_batches():
             pass
+
+    def _lies_within(self, from_ns: int | None, to_ns: int | None) -> bool:
+        return (from_ns is None or self.first_ns > from_ns) and (
+            to_ns is None or self.last_ns <= to_ns
+        )
 
     def overlaps(self, from_ns: int | None, to_ns: int | None) -> bool:
         """Tell whether some row can lie in (from_ns, to_ns]."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +20,9 @@ LONGEST_RETRY_S = 30.0
 # A user who has just started us should not wait a whole period for the first number; hardware
 # counters need 100 ms between two samples.
 FIRST_READ_NS = 120_000_000
+# A processor that has just slept runs the first lines many times slower than the next ones, so
+# sources read in one go, yet not at the same moment: they would wait for each other.
+STAGGER_NS = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,8 @@ class WorkerNotice:
 class Worker:
     """Runs a source; everything public may be called from another thread."""
 
-    def __init__(self, source: Source, queue_batches: int) -> None:
+    def __init__(self, source: Source, queue_batches: int, place: int = 0) -> None:
+        """``place``: which turn it has among the workers of a collector."""
         self.name = source.name
         self.period_ns = source.period_ns
         self.state = SourceState.UNAVAILABLE
@@ -45,10 +49,15 @@ class Worker:
         self.counts = WorkerCounts()
         self._source = source
         self._checked: tuple[Missing, ...] = ()
-        self._batches: queue.Queue[tuple[str, Any]] = queue.Queue(queue_batches)
-        self._notices: queue.SimpleQueue[WorkerNotice] = queue.SimpleQueue()
+        # One thread puts in, one takes out: a deque needs no lock for that.
+        self._batches: deque[tuple[str, Any]] = deque()
+        self._most_batches = queue_batches
+        self._notices: deque[WorkerNotice] = deque()
         self._stop = threading.Event()
         self._reading_since_ns: int | None = None
+        self._offset_ns = place * STAGGER_NS
+        # When it acts next, on the monotonic clock: in the past while it does, None at its end.
+        self.due_ns: int | None = 0
         self._table = ""
         # A daemon: a source that never comes back must not keep the program from ending.
         self._thread = threading.Thread(target=self._run, name=f"gnomon-{source.name}", daemon=True)
@@ -65,15 +74,12 @@ class Worker:
 
     def take(self) -> Iterator[tuple[str, Any]]:
         """Yield the tables and Arrow batches that have come since the last call."""
-        while True:
-            try:
-                yield self._batches.get_nowait()
-            except queue.Empty:
-                return
+        while self._batches:
+            yield self._batches.popleft()
 
     def take_notices(self) -> Iterator[WorkerNotice]:
-        while not self._notices.empty():
-            yield self._notices.get_nowait()
+        while self._notices:
+            yield self._notices.popleft()
 
     def reading_for_ns(self) -> int:
         """How long the reading under way has taken; 0 where none is."""
@@ -86,6 +92,10 @@ class Worker:
     def missing(self) -> Sequence[Missing]:
         """What this source cannot measure: by its last description, else by its check."""
         return self.description.missing or self._checked
+
+    def standing(self) -> tuple[object, ...]:
+        """Return all that ``meta`` is made of: equal to an earlier one where nothing changed."""
+        return self.state, self.reason, self.remedy, self._checked, self.description
 
     def facts(self) -> dict[str, Any]:
         """What ``meta`` says of this source."""
@@ -104,6 +114,7 @@ class Worker:
         self._checked = capability.missing
         if not capability.ready:
             self._become(SourceState.UNAVAILABLE, capability.reason, capability.remedy)
+            self.due_ns = None
             return
         retry_s = FIRST_RETRY_S
         while not self._stop.is_set():
@@ -117,6 +128,7 @@ class Worker:
                 self._fail(f"{type(error).__name__}: {error}", "please report this error")
             finally:
                 self._close()
+            self.due_ns = time.monotonic_ns() + round(retry_s * 1e9)
             self._stop.wait(retry_s)
             retry_s = min(2 * retry_s, LONGEST_RETRY_S)
 
@@ -144,15 +156,24 @@ class Worker:
             self._tell(EventKind.OBSERVER_EFFECT, Severity.WARNING, warning)
 
     def _read_until_stopped(self) -> None:
-        next_ns = time.monotonic_ns() + min(self.period_ns, FIRST_READ_NS)
-        while not self._stop.wait(max(0, next_ns - time.monotonic_ns()) / 1e9):
+        due_ns = self.due_ns = time.monotonic_ns() + min(self.period_ns, FIRST_READ_NS)
+        while not self._stop.wait(max(0, due_ns - time.monotonic_ns()) / 1e9):
             self._read_once()
-            next_ns += self.period_ns
-            late_ns = time.monotonic_ns() - next_ns
+            due_ns = self._turn_after(due_ns)
+            late_ns = time.monotonic_ns() - due_ns
             if late_ns > 0:
                 missed = late_ns // self.period_ns + 1
                 self.counts.lost(self._table, missed, "missed_period")
-                next_ns += missed * self.period_ns
+                due_ns += missed * self.period_ns
+            self.due_ns = due_ns
+
+    def _turn_after(self, turn_ns: int) -> int:
+        """Return the turn nearest to a period later.
+
+        Turns lie on whole periods of the monotonic clock, the workers' shortly one after another.
+        """
+        periods = (turn_ns - self._offset_ns + self.period_ns // 2) // self.period_ns + 1
+        return periods * self.period_ns + self._offset_ns
 
     def _read_once(self) -> None:
         cpu_ns = time.thread_time_ns()
@@ -168,9 +189,9 @@ class Worker:
             self._become(SourceState.READY, "", "")
         for table, batch in batches:
             self._table = self._table or table
-            try:
-                self._batches.put_nowait((table, batch))
-            except queue.Full:
+            if len(self._batches) < self._most_batches:
+                self._batches.append((table, batch))
+            else:
                 self.counts.lost(table, batch.num_rows, "queue_full")
         self._describe_again()
         warning = self.counts.observer_effect(len(self.description.gpus))
@@ -184,7 +205,10 @@ class Worker:
     def _describe_again(self) -> None:
         """Follow what changes rarely: GPUs that come and go, metrics that drop out."""
         if self.counts.description_is_due():
-            self.description = self._source.describe()
+            described = self._source.describe()
+            # The same object while it says the same: ``standing`` then compares in no time.
+            if described != self.description:
+                self.description = described
 
     def _fail(self, reason: str, remedy: str) -> None:
         self.counts.failed()
@@ -204,4 +228,4 @@ class Worker:
         self.state = state
 
     def _tell(self, kind: EventKind, severity: Severity, message: str) -> None:
-        self._notices.put(WorkerNotice(kind, severity, message))
+        self._notices.append(WorkerNotice(kind, severity, message))

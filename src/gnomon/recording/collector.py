@@ -29,6 +29,9 @@ SECOND_NS = 1_000_000_000
 STALL_NS = 2 * SECOND_NS
 STALL_PERIODS = 3
 
+# From the turn of the first source until most have read.
+READING_NS = 60_000_000
+
 Row = Mapping[str, object]
 
 
@@ -43,13 +46,13 @@ class Sink(Protocol):
 
 
 # A crash loses the last second at most, and reading and flushing take time of their own. The
-# books of ``_health`` are closed at every second tick.
+# books of ``_health`` are closed once a second.
 DEFAULT_TICK_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class CollectorSettings:
-    """``tick_s``: how often queues are emptied into the sinks, and sinks flushed."""
+    """``tick_s``: how long a row waits at most, once it is read, for a flush of the sinks."""
 
     tick_s: float = DEFAULT_TICK_S
     queue_batches: int = 256
@@ -69,13 +72,17 @@ class Collector:
         """``unavailable``: what is known to be missing before any source was asked."""
         self._settings = settings or CollectorSettings()
         self._sinks = list(sinks)
-        self._workers = [Worker(source, self._settings.queue_batches) for source in sources]
+        self._workers = [
+            Worker(source, self._settings.queue_batches, place)
+            for place, source in enumerate(sources)
+        ]
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="gnomon-writer", daemon=True)
         self._known_missing = tuple(unavailable)
         self._meta = Meta(tables.SCHEMA_VERSION, versions={"gnomon": __version__})
         self._books = _health.Books()
         self._health = [worker.health() for worker in self._workers]
+        self._standing: list[tuple[object, ...]] = []
         self._stalled: set[str] = set()
         self._broken_sinks: set[int] = set()
 
@@ -115,11 +122,12 @@ class Collector:
         return list(self._health)
 
     def _run(self) -> None:
-        next_s = time.monotonic()
         self._write(
             _batches({"events": [_event(EventKind.RECORDING_STARTED, "recording started")]})
         )
         while True:
+            # Before the queues are emptied: whoever puts something in from now on is at work now.
+            next_ns = self._next_tick_ns(time.monotonic_ns())
             stopping = self._stop.is_set()
             measured = [batch for worker in self._workers for batch in worker.take()]
             events = self._events()
@@ -132,8 +140,18 @@ class Collector:
             self._write([*measured, *_batches(rows)])
             if stopping:
                 return
-            next_s = max(next_s + self._settings.tick_s, time.monotonic())
-            self._stop.wait(next_s - time.monotonic())
+            self._stop.wait(max(0, next_ns - time.monotonic_ns()) / 1e9)
+
+    def _next_tick_ns(self, last_ns: int) -> int:
+        """Return when to empty the queues again: after the next readings, in a second at most.
+
+        While a reading is under way its turn lies in the past, and a tick takes ``tick_s``:
+        nothing that has been read waits for longer.
+        """
+        due_ns = [worker.due_ns for worker in self._workers if worker.due_ns is not None]
+        through_ns = min(due_ns, default=last_ns + SECOND_NS) + READING_NS
+        soonest_ns = last_ns + round(self._settings.tick_s * 1e9)
+        return max(soonest_ns, min(through_ns, last_ns + SECOND_NS))
 
     def _events(self) -> list[Row]:
         return [
@@ -159,6 +177,10 @@ class Collector:
         return []
 
     def _publish_meta(self) -> None:
+        standing = [worker.standing() for worker in self._workers]
+        if standing == self._standing:
+            return
+        self._standing = standing
         # Taken first and shown last: whoever sees a source's health finds its reason in meta.
         health = [worker.health() for worker in self._workers]
         meta = replace(
@@ -168,11 +190,10 @@ class Collector:
             sources={worker.name: worker.facts() for worker in self._workers},
             unavailable=(*self._known_missing, *_unavailable(self._workers)),
         )
-        if meta != self._meta:
-            self._meta = meta
-            for index, sink in enumerate(self._sinks):
-                with self._guarded(index):
-                    sink.update_meta(meta)
+        self._meta = meta
+        for index, sink in enumerate(self._sinks):
+            with self._guarded(index):
+                sink.update_meta(meta)
         self._health = health
 
     def _write(self, batches: Sequence[tuple[str, Any]]) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -44,7 +43,7 @@ class Segment:
 
 def new_writer_id() -> str:
     """Return an id for one process run: sorts by start time, never repeats."""
-    return f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}_{secrets.token_hex(4)}"
+    return f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}_{os.urandom(4).hex()}"
 
 
 def safe_host_id(host_id: str) -> str:

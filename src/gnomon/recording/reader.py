@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,7 +14,7 @@ from gnomon._errors import RecordingError
 from gnomon.recording import _meta_files, layout
 from gnomon.recording._arrow_stream import first_line
 from gnomon.recording._closed import ClosedSegment, dataset
-from gnomon.recording._sql import RelationError, SqlLimits, run_select
+from gnomon.recording._sql import RelationError, SqlLimits, SqlSession, run_select
 from gnomon.recording._tail import Tail
 from gnomon.recording.base import Meta, SkippedSegment
 from gnomon.recording.times import ordered
@@ -38,15 +38,15 @@ Answer = TypeVar("Answer")
 class Recording:
     """A recording directory. Every method looks at the disk again: it may be live.
 
-    May be used from several threads, one at a time. What is kept between calls is small: the
-    footers of closed segments and the index of open ones, no rows.
+    May be used from several threads at once. What is kept between calls is small: the footers of
+    closed segments and the index of open ones, no rows.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
         self._lock = threading.RLock()
-        self._closed: dict[Path, ClosedSegment] = {}
-        self._tails: dict[Path, Tail] = {}
+        self._closed: dict[layout.Segment, ClosedSegment] = {}
+        self._tails: dict[layout.Segment, Tail] = {}
         self._damaged: dict[Path, str] = {}
 
     @classmethod
@@ -70,13 +70,14 @@ class Recording:
     def meta(self) -> Meta:
         """Return the meta of all writers as one. Raises RecordingError for a newer schema."""
         with self._lock:
-            self._forget(layout.META, set())
+            meta_files = self.path / layout.META
+            self._damaged = {p: why for p, why in self._damaged.items() if p.parent != meta_files}
             return _meta_files.merged(self.path, self._damaged)
 
     def skipped(self) -> Sequence[SkippedSegment]:
         """Return what could not be read so far, by name and with the reason."""
         with self._lock:
-            torn = {path: tail.torn for path, tail in self._tails.items() if tail.torn}
+            torn = {tail.path: tail.torn for tail in self._tails.values() if tail.torn}
             found = sorted((self._damaged | torn).items())
         return [SkippedSegment(str(path.relative_to(self.path)), reason) for path, reason in found]
 
@@ -116,28 +117,28 @@ class Recording:
         """
 
         def select() -> Any:
-            relations = {table: self._relation(table) for table in tables.TABLES}
-            return run_select(query, relations, limits or SqlLimits())
+            return run_select(query, self.relations(), limits or SqlLimits())
 
         return self._ask(tables.TABLES, select)
+
+    def relations(self) -> dict[str, Any]:
+        """Return table -> ``pyarrow.dataset.Dataset`` of all its rows; closed ones are not read."""
+        return self._ask(
+            tables.TABLES, lambda: {table: self._relation(table) for table in tables.TABLES}
+        )
+
+    def session(self) -> SqlSession:
+        """Return what can be asked in SQL, over the rows that are recorded now."""
+        return SqlSession(self.relations(), SqlLimits())
 
     def _rows(self, table: str, from_ns: int | None, to_ns: int | None, schema: Any) -> Any:
         import pyarrow as pa  # noqa: PLC0415
 
         closed, opened = self._segments(table, from_ns, to_ns)
         # Open ones first: they become Parquet at any moment.
-        last = [self._tail_rows(tail, from_ns, to_ns, schema) for tail in opened]
+        last = [_tail_rows(tail, from_ns, to_ns, schema) for tail in opened]
         parts = [*(segment.read(from_ns, to_ns, schema) for segment in closed), *last]
         return pa.concat_tables(parts) if parts else schema.empty_table()
-
-    def _tail_rows(self, tail: Tail, from_ns: int | None, to_ns: int | None, schema: Any) -> Any:
-        try:
-            return tail.table(from_ns, to_ns, schema)
-        except FileNotFoundError:
-            segment = self._closed_segment(tail.path.with_suffix(layout.CLOSED_SUFFIX))
-            if segment is None:
-                raise
-            return segment.read(from_ns, to_ns, schema)
 
     def _relation(self, table: str) -> Any:
         """Return all rows of a table as one dataset, without reading the closed segments."""
@@ -166,80 +167,99 @@ class Recording:
         self, table: str, from_ns: int | None, to_ns: int | None
     ) -> tuple[list[ClosedSegment], list[Tail]]:
         """Return the readable segments that can hold rows of a range; forget what is gone."""
-        closed: list[ClosedSegment] = []
-        tails: list[Tail] = []
-        listed: set[Path] = set()
-        for identity, suffixes in layout.segments(self.path, table).items():
-            file = identity.path(self.path, layout.CLOSED_SUFFIX)
-            stream = identity.path(self.path, layout.OPEN_SUFFIX)
-            is_wanted = _may_hold(identity.date, from_ns, to_ns)
-            listed |= {file, stream}
-            if layout.CLOSED_SUFFIX in suffixes:
-                self._tails.pop(stream, None)
-                segment = self._closed_segment(file) if is_wanted else None
-                if segment is not None and segment.overlaps(from_ns, to_ns):
-                    closed.append(segment)
-                if file not in self._damaged:
-                    continue
-            if layout.OPEN_SUFFIX in suffixes and is_wanted and stream not in self._damaged:
-                try:
-                    tails.append(self._tail(stream))
-                except FileNotFoundError:  # it has become Parquet since it was listed
-                    self._tails.pop(stream, None)
-                    segment = self._closed_segment(file)
-                    if segment is not None and segment.overlaps(from_ns, to_ns):
-                        closed.append(segment)
-        self._forget(table, listed)
-        return closed, tails
+        with self._lock:
+            listed = layout.segments(self.path, table)
+            self._forget(table, listed)
+            found = [
+                self._segment(identity, suffixes)
+                for identity, suffixes in listed.items()
+                if _may_hold(identity.date, from_ns, to_ns)
+            ]
+        closed = [one for one in found if isinstance(one, ClosedSegment)]
+        tails = [one for one in found if isinstance(one, Tail)]
+        return [one for one in closed if one.overlaps(from_ns, to_ns)], tails
 
-    def _closed_segment(self, path: Path) -> ClosedSegment | None:
+    def _segment(self, identity: layout.Segment, suffixes: set[str]) -> ClosedSegment | Tail | None:
+        """Return a segment, the closed file where both exist; None where it is damaged."""
+        if layout.CLOSED_SUFFIX in suffixes:
+            segment = self._closed_segment(identity)
+            if segment is not None or layout.OPEN_SUFFIX not in suffixes:
+                return segment
+        try:
+            return self._tail(identity)
+        except FileNotFoundError:  # it has become Parquet since it was listed
+            return self._closed_segment(identity)
+
+    def _closed_segment(self, identity: layout.Segment) -> ClosedSegment | None:
         """Return a closed segment, its footer read once; None where it is damaged."""
-        if path not in self._closed and path not in self._damaged:
-            try:
-                self._closed[path] = ClosedSegment(path)
-            except FileNotFoundError:
-                raise
-            except (OSError, ValueError) as error:
-                self._damaged[path] = f"damaged: {first_line(error)}"
-        return self._closed.get(path)
+        known = self._closed.get(identity)
+        if known is not None:
+            return known
+        path = identity.path(self.path, layout.CLOSED_SUFFIX)
+        if path in self._damaged:
+            return None
+        try:
+            self._closed[identity] = ClosedSegment(path)
+        except FileNotFoundError:
+            raise
+        except (OSError, ValueError) as error:
+            self._damaged[path] = f"damaged: {first_line(error)}"
+        return self._closed.get(identity)
 
-    def _tail(self, path: Path) -> Tail:
-        tail = self._tails.setdefault(path, Tail(path))
+    def _tail(self, identity: layout.Segment) -> Tail | None:
+        """Return an open segment as it is now; None where it is damaged."""
+        tail = self._tails.get(identity) or Tail(identity.path(self.path, layout.OPEN_SUFFIX))
+        if tail.path in self._damaged:
+            return None
         tail.refresh()
+        self._tails[identity] = tail
         return tail
 
-    def _forget(self, table: str, listed: set[Path]) -> None:
+    def _forget(self, table: str, listed: Mapping[layout.Segment, set[str]]) -> None:
+        """Forget what is gone from the disk, and open segments that are closed now."""
+        for identity in [one for one in self._closed if one.table == table and one not in listed]:
+            del self._closed[identity]
+        for identity in [one for one in self._tails if one.table == table]:
+            if layout.CLOSED_SUFFIX in listed.get(identity, {layout.CLOSED_SUFFIX}):
+                del self._tails[identity]
         directory = f"{self.path / table}{os.sep}"
-        for known in (self._closed, self._tails, self._damaged):
-            for path in known.keys() - listed:
-                if str(path).startswith(directory):
-                    del known[path]
+        for path in [path for path in self._damaged if str(path).startswith(directory)]:
+            if not path.exists():
+                del self._damaged[path]
 
     def _ask(self, names: Iterable[str], question: Callable[[], Answer]) -> Answer:
         """Ask again where a file vanished meanwhile, or turned out to be damaged."""
         import pyarrow as pa  # noqa: PLC0415
 
-        with self._lock:
-            for _ in range(ATTEMPTS):
-                try:
-                    return question()
-                except FileNotFoundError:
-                    continue
-                except (pa.ArrowException, OSError, ValueError, RelationError) as error:
-                    if not self._set_damaged_aside(names):
-                        raise RecordingError(f"cannot read {self.path}: {error}") from error
+        for _ in range(ATTEMPTS):
+            try:
+                return question()
+            except FileNotFoundError:
+                continue
+            except (pa.ArrowException, OSError, ValueError, RelationError) as error:
+                if not self._set_damaged_aside(names):
+                    raise RecordingError(f"cannot read {self.path}: {error}") from error
         raise RecordingError(f"{self.path} changes faster than it can be read; try again")
 
     def _set_damaged_aside(self, names: Iterable[str]) -> bool:
         """Find the segments of some tables that cannot be read; tells whether there were any."""
         found = False
         for table in names:
-            closed, tails = self._segments(table, None, None)
-            for segment in closed:
-                found |= self._is_damaged(segment.path, segment.verify)
             schema = tables.arrow_schema(table)
-            for tail in tails:
-                found |= self._is_damaged(tail.path, partial(tail.table, None, None, schema))
+            try:
+                closed, tails = self._segments(table, None, None)
+            except FileNotFoundError:
+                return True  # the next listing does without it
+            readings: list[tuple[Path, Callable[[], object]]] = [
+                *((segment.path, segment.verify) for segment in closed),
+                *((tail.path, partial(tail.table, None, None, schema)) for tail in tails),
+            ]
+            for path, reading in readings:
+                found |= self._is_damaged(path, reading)
+        with self._lock:
+            for known in (self._closed, self._tails):
+                for identity in [key for key, one in known.items() if one.path in self._damaged]:
+                    del known[identity]
         return found
 
     def _is_damaged(self, path: Path, verify: Callable[[], object]) -> bool:
@@ -249,10 +269,16 @@ class Recording:
             return True  # gone is as good as damaged: the next listing does without it
         except (OSError, ValueError) as error:
             self._damaged[path] = f"damaged: {first_line(error)}"
-            self._closed.pop(path, None)
-            self._tails.pop(path, None)
             return True
         return False
+
+
+def _tail_rows(tail: Tail, from_ns: int | None, to_ns: int | None, schema: Any) -> Any:
+    try:
+        return tail.table(from_ns, to_ns, schema)
+    except FileNotFoundError:  # it has become Parquet since it was found
+        segment = ClosedSegment(tail.path.with_suffix(layout.CLOSED_SUFFIX))
+        return segment.read(from_ns, to_ns, schema)
 
 
 def _may_hold(day: str, from_ns: int | None, to_ns: int | None) -> bool:

@@ -180,12 +180,14 @@ def _messages(batches: Sequence[Any]) -> Iterator[Any]:
     import numpy as np  # noqa: PLC0415
     import pyarrow as pa  # noqa: PLC0415
 
-    joined = pa.concat_batches(sorted(batches, key=_first_ts_ns))
+    in_turn = sorted(batches, key=_first_ts_ns)
+    joined = pa.concat_batches(in_turn) if len(in_turn) > 1 else in_turn[0]
     days = joined.column("ts_ns").to_numpy() // layout.DAY_NS
+    edges = [0, len(days)]
     if days.min() != days.max():
         joined = ordered(joined)
         days.sort()
-    edges = [0, *(np.flatnonzero(np.diff(days)) + 1).tolist(), len(days)]
+        edges = [0, *(np.flatnonzero(np.diff(days)) + 1).tolist(), len(days)]
     for begin, end in pairwise(edges):
         for first in range(begin, end, MESSAGE_ROWS):
             yield joined.slice(first, min(MESSAGE_ROWS, end - first))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from gnomon.sources import _procfs
+from gnomon.sources._files import read_text
 from gnomon.sources._procfs import CpuTimes, Stat
 from gnomon.sources.base import Missing
 
@@ -45,8 +46,10 @@ class MachineReader:
     """Reads the files of one machine; ``missing`` holds what the last reading did not get."""
 
     def __init__(self, proc: Path, sys: Path) -> None:
-        self._proc = proc
-        self._sys = sys
+        self._proc = str(proc)
+        self._block = sys / "block"
+        self._net = sys / "class/net"
+        self._has_hardware: dict[Path, dict[str, bool]] = {}
         self.missing: dict[str, Missing] = {}
 
     def read(self) -> MachineReading:
@@ -63,9 +66,9 @@ class MachineReader:
         )
 
     def _get(self, name: str, parse: Callable[[str], T], metrics: tuple[str, ...]) -> T | None:
-        path = self._proc / name
+        path = f"{self._proc}/{name}"
         try:
-            value = parse(path.read_bytes().decode(errors="replace"))
+            value = parse(read_text(path))
         except OSError as error:
             self._note(metrics, f"cannot read {path}: {error.strerror}")
         except ValueError as error:
@@ -79,9 +82,9 @@ class MachineReader:
     def _pressure(self, kind: str) -> int | None:
         """Read a PSI file. A kernel booted with psi=0 has the file and refuses to open it."""
         metric = f"{kind}_pressure_pct"
-        path = self._proc / "pressure" / kind
+        path = f"{self._proc}/pressure/{kind}"
         try:
-            value = _procfs.parse_pressure(path.read_bytes().decode(errors="replace"))
+            value = _procfs.parse_pressure(read_text(path))
         except OSError as error:
             if error.errno in {errno.ENOENT, errno.EOPNOTSUPP}:
                 remedy = "boot a kernel with CONFIG_PSI with psi=1 on its command line"
@@ -104,14 +107,13 @@ class MachineReader:
 
         The paths under an NVMe multipath device (nvme0c0n1) would count its traffic twice.
         """
-        block = self._sys / "block"
-        if not block.is_dir():
-            self._note(DISK_METRICS, f"cannot tell disks from partitions: no {block}")
+        if not self._block.is_dir():
+            self._note(DISK_METRICS, f"cannot tell disks from partitions: no {self._block}")
             return None
         return {
             name: totals
-            for name, totals in devices.items()
-            if (block / name / "device").exists() and not _is_nvme_path(name)
+            for name, totals in self._with_hardware(self._block, devices).items()
+            if not _is_nvme_path(name)
         }
 
     def _physical(self, interfaces: Totals) -> Totals:
@@ -119,9 +121,16 @@ class MachineReader:
 
         A container sees virtual interfaces only, and then those are what it has.
         """
-        net = self._sys / "class/net"
-        cards = {n: totals for n, totals in interfaces.items() if (net / n / "device").exists()}
-        return cards or interfaces
+        return self._with_hardware(self._net, interfaces) or interfaces
+
+    def _with_hardware(self, folder: Path, devices: Totals) -> Totals:
+        """Keep devices of /sys with hardware behind them; a name is looked up when it appears."""
+        known = self._has_hardware.get(folder, {})
+        now = self._has_hardware[folder] = {
+            name: known[name] if name in known else (folder / name / "device").exists()
+            for name in devices
+        }
+        return {name: totals for name, totals in devices.items() if now[name]}
 
 
 def _is_nvme_path(name: str) -> bool:

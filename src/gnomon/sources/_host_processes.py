@@ -2,7 +2,7 @@
 
 A program that feeds a GPU often hangs on one thread. The kernel tells per thread, in
 nanoseconds, how long it ran and how long it was ready and had no CPU (schedstat); that is one
-small file a thread, read with bare system calls, because a server may have hundreds.
+small file a thread, and a server may have hundreds.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from gnomon.sources import _procfs
+from gnomon.sources._files import read_text
 from gnomon.sources._identity import boot_id, process_hash
-from gnomon.sources._procfs import TaskStat
+from gnomon.sources._procfs import SchedStat, TaskStat
 from gnomon.sources.base import Missing
 
 T = TypeVar("T")
@@ -27,14 +28,6 @@ IO_METRICS = ("io_read_bytes_per_s", "io_write_bytes_per_s")
 
 
 @dataclass(frozen=True, slots=True)
-class ThreadTimes:
-    """What a thread has run and waited for a CPU since it began; ``wait_ns`` None: not told."""
-
-    run_ns: int
-    wait_ns: int | None
-
-
-@dataclass(frozen=True, slots=True)
 class ProcessReading:
     """One process at ``at_ns`` on CLOCK_MONOTONIC_RAW."""
 
@@ -42,7 +35,7 @@ class ProcessReading:
     stat: TaskStat
     rss_bytes: int | None
     io_bytes: tuple[int, int] | None
-    threads: Mapping[int, ThreadTimes]
+    threads: Mapping[int, SchedStat]
 
 
 class ProcessReader:
@@ -92,28 +85,28 @@ class ProcessReader:
         rss = _parse(f"{base}/statm", lambda text: _procfs.parse_statm(text, self._page_bytes))
         return ProcessReading(at_ns, stat, rss, self._io(base), self._threads(base))
 
-    def _threads(self, base: str) -> dict[int, ThreadTimes]:
+    def _threads(self, base: str) -> dict[int, SchedStat]:
         try:
             names = os.listdir(f"{base}/task")  # noqa: PTH208  half the time of iterdir
         except OSError:
             return {}
         threads = {}
         for name in names:
-            times = self._thread(f"{base}/task/{name}")
-            if times is not None:
-                threads[int(name)] = times
+            try:
+                threads[int(name)] = self._thread(f"{base}/task/{name}")
+            except (OSError, ValueError):
+                continue  # it ended meanwhile
         return threads
 
-    def _thread(self, base: str) -> ThreadTimes | None:
+    def _thread(self, base: str) -> SchedStat:
         if self._has_schedstat:
-            found = _parse(f"{base}/schedstat", _procfs.parse_schedstat)
-            return None if found is None else ThreadTimes(found.run_ns, found.wait_ns)
-        stat = _parse(f"{base}/stat", _procfs.parse_task_stat)
-        return None if stat is None else ThreadTimes(stat.cpu_ticks * self._tick_ns, None)
+            return _procfs.parse_schedstat(read_text(f"{base}/schedstat"))
+        stat = _procfs.parse_task_stat(read_text(f"{base}/stat"))
+        return SchedStat(stat.cpu_ticks * self._tick_ns, None)
 
     def _io(self, base: str) -> tuple[int, int] | None:
         try:
-            found = _procfs.parse_io(_read_text(f"{base}/io"))
+            found = _procfs.parse_io(read_text(f"{base}/io"))
         except PermissionError:
             reason = "the kernel shows storage I/O of a process to its own user and root only"
             for metric in IO_METRICS:
@@ -130,7 +123,7 @@ class ProcessReader:
         if tid is None:
             return {}
         try:
-            name = _read_text(f"{self._proc}/{pid}/task/{tid}/comm").rstrip("\n")
+            name = read_text(f"{self._proc}/{pid}/task/{tid}/comm").rstrip("\n")
         except OSError:
             return {}
         return {"busiest_thread_name": name}
@@ -196,15 +189,6 @@ def _share(part_ns: int, duration_ns: int) -> float:
 def _parse(path: str, parse: Callable[[str], T]) -> T | None:
     """Return None for a file that is not there or makes no sense: the process went away."""
     try:
-        return parse(_read_text(path))
+        return parse(read_text(path))
     except (OSError, ValueError):
         return None
-
-
-def _read_text(path: str) -> str:
-    """Read a small /proc file in one system call; ``open`` would cost three times as much."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return os.read(descriptor, 1 << 16).decode(errors="replace")
-    finally:
-        os.close(descriptor)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gnomon.sources import _procfs
+from gnomon.sources._files import read_text
 
 PROC = Path("/proc")
 ETC = Path("/etc")
@@ -23,7 +24,7 @@ def boot_id(proc: Path = PROC) -> str:
 def start_ticks(pid: int, proc: Path = PROC) -> int | None:
     """Return when a process started, in clock ticks since boot; None where it is gone."""
     try:
-        return _procfs.parse_task_stat(_read(proc / str(pid) / "stat")).start_ticks
+        return _procfs.parse_task_stat(read_text(f"{proc}/{pid}/stat")).start_ticks
     except (OSError, ValueError):
         return None
 
@@ -85,17 +86,13 @@ def _cpu_model(proc: Path) -> str | None:
 
 def _memory_total_bytes(proc: Path) -> int | None:
     try:
-        return _procfs.parse_meminfo(_read(proc / "meminfo"))["MemTotal"]
+        return _procfs.parse_meminfo(read_text(f"{proc}/meminfo"))["MemTotal"]
     except (OSError, ValueError):
         return None
 
 
-def _read(path: Path) -> str:
-    return path.read_bytes().decode(errors="replace")
-
-
 def _text(path: Path) -> str:
     try:
-        return _read(path).strip()
+        return read_text(str(path)).strip()
     except OSError:
         return ""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gnomon.sources import _identity, _procfs
 from gnomon.sources._cgroups import parse_cgroup
+from gnomon.sources._files import read_text
 
 COMMAND_LINE_CHARACTERS = 4096
 # Inode of the first pid namespace: PROC_PID_INIT_INO of include/linux/proc_ns.h.
@@ -22,18 +23,18 @@ def process_columns(pid: int, proc: Path = _identity.PROC) -> dict[str, object]:
     """
     base = proc / str(pid)
     try:
-        stat = _procfs.parse_task_stat(_text(base / "stat"))
+        stat = _procfs.parse_task_stat(read_text(f"{base}/stat"))
         uid = base.stat().st_uid
     except (OSError, ValueError):
         return {}
     if not _in_first_pid_namespace(proc) and not _holds_gpu(base):
         return {}
-    container, pod = parse_cgroup(_optional_text(base / "cgroup"))
+    container, pod = parse_cgroup(_optional_text(f"{base}/cgroup"))
     return {
         "process_id": _identity.process_hash(_boot_id(proc), pid, stat.start_ticks),
-        "ns_pid": _ns_pid(_optional_text(base / "status")),
+        "ns_pid": _ns_pid(_optional_text(f"{base}/status")),
         "name": stat.name,
-        "command_line": _command_line(_optional_text(base / "cmdline")),
+        "command_line": _command_line(_optional_text(f"{base}/cmdline")),
         "user": user_name(uid),
         "container_id": container,
         "pod_uid": pod,
@@ -82,12 +83,8 @@ def _holds_gpu(base: Path) -> bool:
     return any(link.startswith("/dev/nvidia") for link in links)
 
 
-def _text(path: Path) -> str:
-    return path.read_bytes().decode(errors="replace")
-
-
-def _optional_text(path: Path) -> str:
+def _optional_text(path: str) -> str:
     try:
-        return _text(path)
+        return read_text(path)
     except OSError:
         return ""

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 SECTOR_BYTES = 512
 """Sectors in /proc/diskstats are always of this size, whatever the device's own."""
+MEMORY_FIELDS = frozenset({"MemTotal", "MemAvailable", "SwapTotal", "SwapFree"})
 
 
-@dataclass(frozen=True, slots=True)
-class CpuTimes:
+class CpuTimes(NamedTuple):
     """Clock ticks since boot of one CPU, or of all. Guest time lies inside ``user``/``nice``."""
 
     used: int
@@ -45,12 +46,14 @@ class TaskStat:
     start_ticks: int
 
 
-@dataclass(frozen=True, slots=True)
-class SchedStat:
-    """/proc/PID/task/TID/schedstat: time on a CPU, and time ready but without one."""
+class SchedStat(NamedTuple):
+    """/proc/PID/task/TID/schedstat: time on a CPU, and time ready but without one.
+
+    ``wait_ns`` None: a kernel without these statistics does not tell.
+    """
 
     run_ns: int
-    wait_ns: int
+    wait_ns: int | None
 
 
 def parse_stat(text: str) -> Stat:
@@ -70,10 +73,10 @@ def parse_stat(text: str) -> Stat:
 
 def _cpu_times(fields: str) -> CpuTimes:
     # user nice system idle iowait irq softirq steal [guest guest_nice]
-    ticks = [int(field) for field in fields.split()]
+    ticks = fields.split(maxsplit=8)
     if len(ticks) < 8:
         raise ValueError(f"a CPU line of /proc/stat has {len(ticks)} fields, expected at least 8")
-    user, nice, system, idle, iowait, irq, softirq, steal = ticks[:8]
+    user, nice, system, idle, iowait, irq, softirq, steal = map(int, ticks[:8])
     return CpuTimes(user + nice + system + irq + softirq, idle, iowait, steal)
 
 
@@ -98,10 +101,12 @@ def parse_pressure(text: str) -> int:
 
 
 def parse_meminfo(text: str) -> dict[str, int]:
-    """Return the fields of /proc/meminfo that are in kB, in bytes."""
+    """Return ``MEMORY_FIELDS``, those that are there, in bytes."""
     fields: dict[str, int] = {}
     for line in text.splitlines():
         key, _, rest = line.partition(":")
+        if key not in MEMORY_FIELDS:
+            continue
         parts = rest.split()
         if len(parts) == 2 and parts[1] == "kB":
             fields[key] = int(parts[0]) * 1024
