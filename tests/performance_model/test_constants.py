@@ -197,6 +197,18 @@ def test_the_shipped_h200_was_measured_and_is_no_calibration_of_this_device():
     assert found.origins["link"] == DEFAULT.origins["link"]
 
 
+@pytest.mark.parametrize(("measured_s", "used_s"), [(20e-6, 5e-6), (3e-6, 3e-6)])
+def test_a_slow_all_reduce_of_the_library_does_not_lower_the_ceiling(tmp_path, measured_s, used_s):
+    file = tmp_path / "c.json"
+    found = {"schema": 1, "gpu_name": "NVIDIA H200", "launch_s": 1e-6, "collective_s": measured_s}
+    file.write_text(json.dumps(found))
+
+    constants = read_calibration(file, H200)
+
+    assert constants.collective_s == used_s
+    assert (constants.origins["collective_s"] == "calibrated") is (used_s == measured_s)
+
+
 SHIPPED = sorted((Path(constants.__file__).parent / "calibrations").glob("*.json"))
 
 

@@ -193,7 +193,8 @@ def from_calibration(
     """Return the constants of a calibration's fields; see ``read_calibration``.
 
     A dtype is calibrated where its sustained rate was measured. Others are derived from those,
-    and are never above their own burst. Of fields that measure nothing ``source`` is "default".
+    and are never above their own burst. An all-reduce that starts later than the default's custom
+    kernels do leaves the default. Of fields that measure nothing ``source`` is "default".
     """
     sustained, burst = _compute_shares(found, gpu, where)
     compute, origins = _every_dtype(sustained, burst)
@@ -215,6 +216,9 @@ def from_calibration(
         if value is not None and peak:
             measured[name] = _share(value, peak)
             origins[name] = _CALIBRATED
+    if measured.get("collective_s", 0.0) > DEFAULT.collective_s:
+        # NCCL's, where engines have kernels of their own: it would put the ceiling below them.
+        del measured["collective_s"], origins["collective_s"]
     is_calibrated = _CALIBRATED in origins.values()
     return replace(
         DEFAULT,
