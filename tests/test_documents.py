@@ -12,9 +12,15 @@ import pytest
 
 import gnomon
 from gnomon.analysis.budget_types import Budget
+from gnomon.analysis.clock_error import ClockError
+from gnomon.analysis.coverage import Loss
+from gnomon.analysis.drops import Difference, Drop, GpuDifference
 from gnomon.analysis.summary_types import ComputeLedger, GpuSummary, MemoryLedger
 from gnomon.cli.commands import SHORT_HELP
+from gnomon.detectors.finding import Evidence, Finding, Gain, RuledOut
+from gnomon.detectors.report import Looked
 from gnomon.enums import BoundBy, ClockSource, Pipe
+from tests.cli.explanations import explanation
 
 ROOT = Path(__file__).parent.parent
 PAGES = ("*.md", "docs/**/*.md", "benchmarks/*.md", "lab/*.md")
@@ -79,7 +85,8 @@ def _transcripts():
 
 
 def test_readme_shows_what_the_program_prints(tmp_path):
-    (tmp_path / "src").symlink_to(ROOT / "src")
+    for name in ("src", "tests"):
+        (tmp_path / name).symlink_to(ROOT / name)
     here = str(Path(gnomon.__file__).parent.parent)
     environment = {**os.environ, "PYTHONIOENCODING": "utf-8", "PYTHONPATH": here}
 
@@ -102,16 +109,41 @@ def test_readme_shows_what_the_program_prints(tmp_path):
         assert next((line for line in wanted if line not in printed), None) is None
 
 
-def test_json_page_has_every_field_and_no_other():
-    page = (ROOT / "docs" / "json.md").read_text()
-    first_cells = re.findall(r"^\| (`.+?) \|", page, re.MULTILINE)
-    described = {name for cell in first_cells for name in re.findall(r"`(\w+)`", cell)}
+def _json_page(command: str) -> str:
+    """The part of docs/json.md on a command."""
+    parts = re.split(r"^# ", (ROOT / "docs" / "json.md").read_text(), flags=re.MULTILINE)
+    (part,) = [one for one in parts if one.startswith(f"`gnomon {command} ")]
+    return part
 
-    assert described == {field.name for of in (GpuSummary, Budget) for field in fields(of)}
+
+def _described(text: str) -> set[str]:
+    """The fields in the first column of its tables."""
+    first_cells = re.findall(r"^\| (`.+?) \|", text, re.MULTILINE)
+    return {name for cell in first_cells for name in re.findall(r"`(\w+)`", cell)}
+
+
+def _fields(*classes: type) -> set[str]:
+    return {field.name for of in classes for field in fields(of)}
+
+
+def test_json_page_has_every_field_of_a_summary_and_no_other():
+    assert _described(_json_page("summary")) == _fields(GpuSummary, Budget)
+
+
+def test_json_page_has_every_field_of_an_explanation_and_no_other():
+    document, finding, drop = _json_page("explain").split("\n## ")
+
+    assert _described(document) == set(explanation().to_json())
+    assert _described(finding) == _fields(Finding)
+    assert _described(drop) == _fields(Drop)
+    for name in _fields(
+        Looked, Evidence, Gain, RuledOut, Difference, GpuDifference, Loss, ClockError
+    ):
+        assert f"`{name}`" in document + finding + drop, name
 
 
 def test_json_page_names_every_word_of_the_closed_sets():
-    page = (ROOT / "docs" / "json.md").read_text()
+    page = _json_page("summary")
     terms = [field.name for ledger in (ComputeLedger, MemoryLedger) for field in fields(ledger)]
 
     for word in (*terms, *BoundBy, *Pipe, *ClockSource):

@@ -54,6 +54,22 @@ def counters(seconds, gpu=GPU, source="nvml"):
     ]
 
 
+def _first_use_loading():
+    """A thread whose first launch took 90 ms, in tables of the cause side."""
+    thread = {"pid": 7, "tid": 7}
+    call = thread | {"layer": "cuda_runtime", "operation": "cudaLaunchKernel", "depth": 0}
+    usual = {"duration_ns": 20_000, "first_call": 0, "selection": "all", "weight": 1.0}
+    first = usual | {"duration_ns": 90_000_000, "first_call": 1, "stack_hash": 5}
+    times = [2 + number / 100 for number in range(1, 101)]
+    return {
+        "threads": [thread | {"ts_ns": 9, "name": HOSTILE}],
+        "host_calls": [call | first | {"ts_ns": 2}]
+        + [call | usual | {"ts_ns": second} for second in times],
+        "off_cpu": [thread | {"ts_ns": 3, "duration_ns": 1000, "stack_hash": 5}],
+        "stacks": [{"ts_ns": 2, "stack_hash": 5, "depth": 0, "symbol": HOSTILE}],
+    }
+
+
 @pytest.fixture(scope="session")
 def hostile(tmp_path_factory):
     """Ten seconds of one GPU, seven of them measured, and texts that are not to be trusted."""
@@ -74,6 +90,7 @@ def hostile(tmp_path_factory):
             ],
             "process_samples": [{"ts_ns": 9, "pid": 7, "busiest_thread_name": HOSTILE}],
             "phases": [{"ts_ns": 2, "name": HOSTILE, "edge": "begin", "pid": 7}],
+            **_first_use_loading(),
             "events": [
                 {"ts_ns": 0, "kind": "recording_started", "severity": "info", "message": "started"},
                 {

@@ -6,7 +6,10 @@ from gnomon.mcp.registry import tool_modules
 
 from .conftest import HOSTILE
 
-NAMES = {"get_status", "get_sol", "get_timeline", "get_processes", "get_events", "run_sql"}
+NAMES = {
+    *("get_status", "get_sol", "get_timeline", "get_processes", "get_events", "run_sql"),
+    *("get_check", "get_causal_chains", "get_trace_stats", "get_stacks"),
+}
 
 
 def test_every_tool_is_a_file_and_says_what_it_does_and_takes(demo):

@@ -12,11 +12,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from gnomon.analysis.operations import Kind, kind_of
-from gnomon.analysis.questions import Scope, ThreadKey
+from gnomon.analysis.questions import Scope, ThreadKey, literal
 from gnomon.recording.base import Session
 
+# A file may hold any number as a size; their sum stays within 64 bits.
+LARGEST = (1 << 63) - 1
+
+# A thread that is off the CPU for longer outside of calls has nothing to do; inside, it waits.
+LONG_CALL_NS = 250_000_000
+
 LATENCY_SQL = """\
-SELECT host, pid, tid, layer, operation, depth > 0 AS nested,
+SELECT host, pid, tid, layer, operation, coalesce(depth, 0) > 0 AS nested,
   count(*) AS calls,
   min(ts_ns - duration_ns) AS from_ns,
   max(ts_ns) AS to_ns,
@@ -31,10 +37,18 @@ SELECT host, pid, tid, layer, operation, depth > 0 AS nested,
   sum(voluntary_ns)::BIGINT AS voluntary_ns,
   count(*) FILTER (first_call = 1) AS first_calls,
   coalesce(sum(duration_ns) FILTER (first_call = 1), 0)::BIGINT AS first_calls_ns,
-  sum(bytes)::BIGINT AS bytes,
+  CASE WHEN count(bytes) > 0 THEN least(sum(bytes), {largest})::BIGINT END AS bytes,
   count(*) FILTER (return_code <> 0) AS failures,
-  bool_or(selection = 'biased') AS biased
-FROM host_calls WHERE {where}
+  bool_or(selection = 'biased') AS biased,
+  count(*) FILTER (off_cpu_ns > 0 AND run_queue_ns IS NULL) AS calls_unclassed,
+  count(*) FILTER (selection = 'biased') AS calls_biased,
+  count(first_call) AS calls_order_known,
+  count(weight) = count(*) AS has_weights,
+  round(sum(weight))::BIGINT AS stood_for_calls,
+  round(sum(duration_ns * weight))::BIGINT AS stood_for_ns,
+  round(sum(off_cpu_ns * weight))::BIGINT AS stood_for_off_cpu_ns,
+  coalesce(sum(off_cpu_ns) FILTER (duration_ns >= {long}), 0)::BIGINT AS long_off_cpu_ns
+FROM host_calls WHERE {where} AND operation IS NOT NULL AND duration_ns IS NOT NULL
 GROUP BY ALL ORDER BY total_ns DESC, operation, pid, tid, nested"""
 
 
@@ -68,6 +82,16 @@ class Operation:
     bytes: int | None
     failures: int
     biased: bool
+    # Calls and their time with those that a sampled row stands for; None where that is not known.
+    stood_for_calls: int | None = None
+    stood_for_ns: int | None = None
+    stood_for_off_cpu_ns: int | None = None
+    # Off the CPU in calls of LONG_CALL_NS and more.
+    long_off_cpu_ns: int = 0
+    # Calls off the CPU without a class, kept for being slow, known to be the first or not.
+    calls_unclassed: int = 0
+    calls_biased: int = 0
+    calls_order_known: int = 0
 
     @property
     def kind(self) -> Kind:
@@ -76,7 +100,7 @@ class Operation:
 
 def sql(scope: Scope) -> str:
     """Return the SELECT behind ``latency``."""
-    return LATENCY_SQL.format(where=scope.condition)
+    return LATENCY_SQL.format(where=scope.condition, largest=LARGEST, long=LONG_CALL_NS)
 
 
 def latency(session: Session, scope: Scope) -> Sequence[Operation]:
@@ -84,8 +108,19 @@ def latency(session: Session, scope: Scope) -> Sequence[Operation]:
     return [_operation(row) for row in session.rows(sql(scope))]
 
 
+def among(operations: Sequence[Operation], *kinds: Kind) -> str:
+    """Return SQL that is true of rows whose operation is of one of these kinds.
+
+    It lists the names that occur, because over millions of rows a pattern takes seconds.
+    """
+    names = sorted({one.operation for one in operations if one.kind in kinds})
+    return f"operation IN ({', '.join(map(literal, names))})" if names else "FALSE"
+
+
 def _operation(row: dict[str, Any]) -> Operation:
     key = ThreadKey(row.pop("host"), row.pop("pid"), row.pop("tid"))
     p50_ns, p95_ns, p99_ns = row.pop("spread_ns")
     row |= {"nested": bool(row["nested"]), "biased": bool(row["biased"])}
+    if not row.pop("has_weights"):
+        row |= {"stood_for_calls": None, "stood_for_ns": None, "stood_for_off_cpu_ns": None}
     return Operation(thread=key, p50_ns=p50_ns, p95_ns=p95_ns, p99_ns=p99_ns, **row)

@@ -18,6 +18,10 @@ def literal(value: str | float | None) -> str:
     return repr(value)
 
 
+def _is(name: str, value: str | float | None) -> str:
+    return f"{name} IS NULL" if value is None else f"{name} = {literal(value)}"
+
+
 @dataclass(frozen=True, slots=True)
 class ThreadKey:
     """A thread of a recording. ``host`` is None where an import did not name it."""
@@ -29,10 +33,12 @@ class ThreadKey:
     @property
     def condition(self) -> str:
         """As it stands in a WHERE."""
-        return " AND ".join(
-            f"{name} IS NULL" if value is None else f"{name} = {literal(value)}"
-            for name, value in (("host", self.host), ("pid", self.pid), ("tid", self.tid))
-        )
+        return f"{self.process_condition} AND {_is('tid', self.tid)}"
+
+    @property
+    def process_condition(self) -> str:
+        """As it stands in a WHERE, for all threads of its process."""
+        return f"{_is('host', self.host)} AND {_is('pid', self.pid)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,16 @@ def open_recording(directory: Path) -> Any:
         )
     footprint.keep_pandas_out()
     return Recording.open(directory)
+
+
+def open_together(directories: Sequence[Path]) -> Any:
+    """Return the recording in a directory, or those in several as one."""
+    recordings = [open_recording(one) for one in directories]
+    if len(recordings) == 1:
+        return recordings[0]
+    from gnomon.recording.together import Together  # noqa: PLC0415
+
+    return Together(recordings)
 
 
 def bounds_of(measurements: Measurements, directory: Path) -> tuple[int, int]:

@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from gnomon.analysis.dispatch import DispatchThread, dispatch_threads
+from gnomon.analysis.activity import ThreadActivity, activities
+from gnomon.analysis.copies import Copies, copies
+from gnomon.analysis.gpu_idle import GpuIdle, gpu_idle
+from gnomon.analysis.holding import holders
 from gnomon.analysis.latency import Operation, latency
+from gnomon.analysis.overlap import Circumstance, Waits, circumstances
 from gnomon.analysis.questions import Scope, Span, ThreadKey
 from gnomon.analysis.summary import summarize
 from gnomon.analysis.summary_types import GpuSummary
@@ -21,6 +25,15 @@ SELECT host, pid, tid, any_value(name) AS name, any_value(process_name) AS proce
   any_value(role) AS role, any_value(rank) AS rank, any_value(parent_tid) AS parent_tid,
   any_value(off_cpu_selection) AS off_cpu_selection
 FROM threads GROUP BY host, pid, tid ORDER BY host, pid, tid"""
+
+# Which GPU a thread's calls went to, where they all went to one and the recorder knew it.
+GPUS_OF_THREADS_SQL = """\
+SELECT host, pid, tid, any_value(gpu_uuid) AS gpu_uuid FROM host_calls
+WHERE {where} AND gpu_uuid IS NOT NULL
+GROUP BY host, pid, tid HAVING count(DISTINCT gpu_uuid) = 1"""
+
+# Of how many threads the stays off the CPU are looked into, the busiest ones.
+MOST_WORKERS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +59,7 @@ class Case:
         self.measurements = measurements
         self.session = session
         self.span = span
+        self._idle: dict[str, GpuIdle | None] = {}
 
     @cached_property
     def threads(self) -> Mapping[ThreadKey, KnownThread]:
@@ -68,9 +82,61 @@ class Case:
         return latency(self.session, self.scope)
 
     @cached_property
-    def dispatch_threads(self) -> Sequence[DispatchThread]:
+    def activities(self) -> Sequence[ThreadActivity]:
+        """Every thread that made CUDA calls or was followed, the ones with most calls first."""
+        return activities(self.session, self.scope, self.operations)
+
+    @cached_property
+    def dispatch_threads(self) -> Sequence[ThreadActivity]:
         """The threads that feed a GPU, the busiest first."""
-        return dispatch_threads(self.session, self.scope, self.operations)
+        return [one for one in self.activities if one.feeds_gpu]
+
+    @cached_property
+    def workers(self) -> Sequence[ThreadActivity]:
+        """The threads whose waits matter, the busiest first, ``MOST_WORKERS`` at most.
+
+        On each host those that feed a GPU; where none does, those that make CUDA calls at all;
+        where none does, those that were followed.
+        """
+        best: dict[str | None, int] = {}
+        for one in self.activities:
+            best[one.thread.host] = max(best.get(one.thread.host, 0), _closeness(one))
+        chosen = [one for one in self.activities if _closeness(one) == best[one.thread.host]]
+        return chosen[:MOST_WORKERS]
+
+    @cached_property
+    def copies(self) -> Sequence[Copies]:
+        """Every thread's copies by function, direction and size."""
+        return copies(self.session, self.scope, self.operations)
+
+    @cached_property
+    def circumstances(self) -> Mapping[ThreadKey, Sequence[Circumstance]]:
+        """Why each worker was off the CPU, as far as that was followed."""
+        found: dict[ThreadKey, Sequence[Circumstance]] = {}
+        for by_calls in (False, True):
+            followed = {
+                one.thread: one.span
+                for one in self.workers
+                if one.is_followed and waits_of(one).by_calls == by_calls
+            }
+            found |= circumstances(self.session, followed, by_calls=by_calls)
+        return found
+
+    @cached_property
+    def lock_holders(self) -> Mapping[ThreadKey, Sequence[ThreadKey]]:
+        """Threads that ran while a worker waited for them, for each worker."""
+        known = {one.thread: one for one in self.activities}
+        return {
+            one.thread: holders(
+                self.session, waits_of(one), one, self.circumstances.get(one.thread, ()), known
+            )
+            for one in self.workers
+        }
+
+    @cached_property
+    def has_stacks(self) -> bool:
+        """Whether any stack was recorded."""
+        return bool(self.value("SELECT EXISTS (SELECT 1 FROM stacks) AS has_stacks"))
 
     @cached_property
     def gpus(self) -> Sequence[GpuSummary]:
@@ -78,6 +144,28 @@ class Case:
         return list(
             summarize(self.measurements, from_ns=self.span.from_ns, to_ns=self.span.to_ns, by=None)
         )
+
+    def gpu_of(self, thread: ThreadKey) -> str | None:
+        """Return the uuid of the GPU that a thread feeds: of its calls, or the only one there is.
+
+        None where that is not known, or where no counters were recorded.
+        """
+        measured = {one.uuid for one in self.gpus}
+        if len(measured) == 1:
+            return next(iter(measured))
+        found = self._gpus_of_threads.get(thread) if measured else None
+        return found if found in measured else None
+
+    def idle_of(self, gpu: str) -> GpuIdle | None:
+        """Return when a GPU was idle; None where its counters do not tell it."""
+        if gpu not in self._idle:
+            self._idle[gpu] = gpu_idle(self.measurements, gpu, self.span)
+        return self._idle[gpu]
+
+    @cached_property
+    def _gpus_of_threads(self) -> Mapping[ThreadKey, str]:
+        rows = self.session.rows(GPUS_OF_THREADS_SQL.format(where=self.scope.condition))
+        return {ThreadKey(row["host"], row["pid"], row["tid"]): row["gpu_uuid"] for row in rows}
 
     def name_of(self, thread: ThreadKey) -> str | None:
         """Return what a thread is called: its own name, else its process's."""
@@ -99,13 +187,30 @@ class Case:
 
         ``{value}`` in the sentence is replaced by the value with its unit.
         """
-        value = self.value(sql)
-        return Evidence(text.replace("{value}", said(value, unit)), value, unit, sql)
+        return proven(text, self.value(sql), sql, unit)
 
     def ruled_out(self, cause: Cause, text: str, sql: str, unit: str) -> RuledOut:
         """Return a cause that a query excludes, as ``evidence`` does."""
         found = self.evidence(text, sql, unit)
         return RuledOut(cause, found.text, found.value, found.unit, found.sql)
+
+
+def proven(text: str, value: float | str | None, sql: str, unit: str) -> Evidence:
+    """Return evidence whose value was found along with others, by the same SELECT as ``sql``.
+
+    A scan of millions of rows for each sentence would take longer than anybody waits.
+    """
+    return Evidence(text.replace("{value}", said(value, unit)), value, unit, sql)
+
+
+def waits_of(worker: ThreadActivity) -> Waits:
+    """Return a thread's waits: its stays off the CPU, or what its calls say where it has none."""
+    return Waits(worker.thread, worker.span, by_calls=not worker.stays)
+
+
+def _closeness(one: ThreadActivity) -> int:
+    """Return how near a thread is to a GPU: it feeds it, makes CUDA calls, or was only followed."""
+    return 2 if one.feeds_gpu else int(bool(one.operations))
 
 
 def said(value: object, unit: str) -> str:

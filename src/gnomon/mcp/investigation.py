@@ -14,16 +14,19 @@ Find out why these GPUs did not run faster, with the tools of gnomon.
 {symptom}
 1. get_status: what was recorded, when, on which GPUs. Note gaps, losses, and what is unavailable: \
 where nothing was measured, nothing can be concluded.
-2. get_sol of the whole recording: read the verdict, bound_by, and the ledger of each GPU. Do not \
-conclude from busy_pct: it reads 100 while a GPU does almost nothing.
-3. get_timeline: find the window in which the loss happens, and a healthy one beside it. Narrow \
+2. get_check of the whole recording: what is wrong, the worst first, and could_not_see: detectors \
+whose silence proves nothing here.
+3. get_sol: read the verdict, bound_by, and the ledger of each GPU. Do not conclude from busy_pct: \
+it reads 100 while a GPU does almost nothing.
+4. get_timeline: find the window in which the loss happens, and a healthy one beside it. Narrow \
 since and until down until the edges are sharp; get_sol by=phase where phases were marked.
-4. get_sol of both windows, side by side: which term of the ledger grew, and by how many percent \
-of peak?
-5. get_events and get_processes of both windows: what differs (a limit, an error, a neighbour, a \
-thread at 100 % of a core)?
-6. run_sql to prove it: one query that shows the cause and the loss together, in the bad window \
-and in the healthy one.
+5. get_causal_chains of the bad window, and get_check of the healthy one: a cause that both have \
+is not what changed. For each chain read lost_ns, the thread, because, and ruled_out.
+6. Where a chain leaves open what a thread waited for: get_trace_stats (which calls, how long, how \
+much of it off the CPU) and get_stacks of that tid. get_events and get_processes tell what else \
+differs (a limit, an error, a neighbour).
+7. run_sql with the query of the evidence: it must give the same value, or the finding does not \
+stand. Then the same query over the healthy window.
 
 Then say: what was lost (percent of peak, seconds), when (Unix ns and UTC), on which GPU, process \
 and thread, why, and which query proves it. Say what you have ruled out, and by which number. \

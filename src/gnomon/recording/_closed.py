@@ -13,6 +13,8 @@ from gnomon.recording.times import cut, first_start_ns
 class ClosedSegment:
     """One Parquet file. ``first_ns`` and ``last_ns`` are its smallest and largest ts_ns.
 
+    ``names`` are its columns.
+
     The constructor raises FileNotFoundError where the file is gone, and OSError or ValueError
     where its footer cannot be read. Page checksums are verified on every read, because flipped
     bits in numbers would otherwise pass for measurements.
@@ -23,8 +25,8 @@ class ClosedSegment:
 
         self.path = path
         footer = pq.read_metadata(path)
-        self._names = footer.schema.to_arrow_schema().names
-        column = self._names.index("ts_ns") if "ts_ns" in self._names else -1
+        self.names = tuple(footer.schema.to_arrow_schema().names)
+        column = self.names.index("ts_ns") if "ts_ns" in self.names else -1
         if column < 0 or footer.num_rows == 0:
             raise ValueError("no rows with a ts_ns")
         groups = [footer.row_group(group) for group in range(footer.num_row_groups)]
@@ -63,7 +65,7 @@ class ClosedSegment:
             for index, (first_ns, last_ns) in enumerate(self._spans)
             if (from_ns is None or last_ns > from_ns) and (to_ns is None or first_ns <= to_ns)
         ]
-        wanted = [name for name in schema.names if name in self._names]
+        wanted = [name for name in schema.names if name in self.names]
         encoded = [name for name in wanted if pa.types.is_dictionary(schema.field(name).type)]
         with pq.ParquetFile(
             self.path, read_dictionary=encoded, page_checksum_verification=True

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Self
 
 from gnomon._errors import RecordingError
@@ -57,13 +58,25 @@ class SqlSession:
     Raises RecordingError for what is wrong with a query, RelationError for a relation.
     """
 
-    def __init__(self, relations: Mapping[str, Any], limits: SqlLimits) -> None:
+    def __init__(
+        self,
+        relations: Mapping[str, Any],
+        limits: SqlLimits,
+        views: Mapping[str, str] = MappingProxyType({}),
+        files: Sequence[str] = (),
+    ) -> None:
+        """``views``: name -> SELECT over relations and ``files``, which alone may be opened."""
         import duckdb  # noqa: PLC0415  60 ms that only a query should pay
 
         self._limits = limits
         self._db = duckdb.connect(config={"memory_limit": f"{limits.memory_bytes // 1_000_000}MB"})
         for name, relation in relations.items():
             self._db.register(name, relation)
+        if files:
+            self._db.execute("SET parquet_metadata_cache = true")
+            self._db.execute("SET allowed_paths = ?", [list(files)])
+        for name, query in views.items():
+            self._db.execute(f"CREATE VIEW {name} AS {query}")
         for statement in LOCKDOWN:
             self._db.execute(statement)
 

@@ -16,6 +16,7 @@ from gnomon.recording._arrow_stream import first_line
 from gnomon.recording._closed import ClosedSegment, dataset
 from gnomon.recording._sql import RelationError, SqlLimits, SqlSession, run_select
 from gnomon.recording._tail import Tail
+from gnomon.recording._views import Stored, session_over
 from gnomon.recording.base import Meta, SkippedSegment
 from gnomon.recording.times import ordered
 
@@ -127,9 +128,15 @@ class Recording:
             tables.TABLES, lambda: {table: self._relation(table) for table in tables.TABLES}
         )
 
+    def stored(self) -> dict[str, Stored]:
+        """Return table -> where its rows are; no closed segment is read."""
+        return self._ask(
+            tables.TABLES, lambda: {table: self._stored(table) for table in tables.TABLES}
+        )
+
     def session(self) -> SqlSession:
         """Return what can be asked in SQL, over the rows that are recorded now."""
-        return SqlSession(self.relations(), SqlLimits())
+        return session_over([(self.stored(), None)], SqlLimits())
 
     def _rows(self, table: str, from_ns: int | None, to_ns: int | None, schema: Any) -> Any:
         import pyarrow as pa  # noqa: PLC0415
@@ -150,6 +157,16 @@ class Recording:
         if closed:
             parts.append(dataset(closed, schema))
         return ds.dataset(parts or [ds.dataset(schema.empty_table())])
+
+    def _stored(self, table: str) -> Stored:
+        """Return the files of a table, and the rows of its open segments."""
+        import pyarrow.dataset as ds  # noqa: PLC0415
+
+        schema = tables.arrow_schema(table)
+        closed, opened = self._segments(table, None, None)
+        rows = [tail.table(None, None, schema) for tail in opened]
+        files = [(one.path.absolute(), frozenset(one.names)) for one in closed]
+        return Stored(files, ds.dataset(rows or schema.empty_table()))
 
     def _bounds(self, table: str) -> tuple[int, int] | None:
         closed, opened = self._segments(table, None, None)

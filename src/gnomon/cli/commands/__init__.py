@@ -16,6 +16,7 @@ SHORT_HELP: Mapping[str, str] = {
     "completion": "Print the completion script of a shell.",
     "demo": "Replay a real H200 recording: no GPU needed.",
     "doctor": "Say what can be measured here, what not, and what to do about it.",
+    "explain": "Say what was lost, when, where and why, with the evidence.",
     "import": "Turn measurements of another program into a recording.",
     "mark": "Name what the workload is doing from now on.",
     "mcp": "Answer an AI agent's questions about a recording.",
@@ -23,5 +24,6 @@ SHORT_HELP: Mapping[str, str] = {
     "record": "Record what the GPUs and their host do.",
     "roofline": "Draw the roofs of a GPU, a model under them, and what was measured.",
     "summary": "Say how close the GPUs ran to their peak, and where the rest went.",
+    "timeline": "Say second by second what was done, and what the GPU waited for.",
     "top": "Watch how close the GPUs run to their peak, live or in a recording.",
 }

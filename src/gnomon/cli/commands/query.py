@@ -29,10 +29,16 @@ WIDEST_CELL = 40
             "the 99th percentile of power",
         ),
         ("gnomon query run1 'SHOW TABLES'", "what can be asked; docs/reference tells the columns"),
+        (
+            "gnomon query rank0 rank1 'SELECT host, count(*) FROM nccl_calls GROUP BY host'",
+            "the ranks of a job together",
+        ),
         ("gnomon query run1 --csv --limit 0 'SELECT * FROM gpu_counters' > all.csv", "everything"),
     ],
 )
-@click.argument("directory", metavar="DIR", type=base.RECORDING_DIRECTORY)
+@click.argument(
+    "directories", metavar="DIR...", nargs=-1, required=True, type=base.RECORDING_DIRECTORY
+)
 @click.argument("sql")
 @base.json_option("Print one JSON array of objects.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV with a header.")
@@ -43,12 +49,16 @@ WIDEST_CELL = 40
     show_default=True,
     help="Most rows to print; 0 is all, up to a million.",
 )
-def command(*, directory: Path, sql: str, as_json: bool, as_csv: bool, limit: int) -> None:
-    """Ask a recording in SQL."""
+def command(
+    *, directories: tuple[Path, ...], sql: str, as_json: bool, as_csv: bool, limit: int
+) -> None:
+    """Ask a recording in SQL.
+
+    Several recordings are asked as one.
+    """
     if as_json and as_csv:
         raise click.UsageError("--json and --csv exclude each other")
-    recording = opening.open_recording(directory)
-    result = recording.sql(sql)
+    result = opening.open_together(directories).sql(sql)
     names = list(result.column_names)
     rows = _rows(result, limit or None)
     if as_json:

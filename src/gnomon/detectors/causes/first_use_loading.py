@@ -1,68 +1,128 @@
 """Kernels that were loaded at their first launch: lazily loaded modules, and what they cost.
 
-CUDA loads a function when it is first launched, which takes milliseconds where a launch takes
-microseconds. Measured: the durations of first calls of a function, less what the same thread's
-other calls of that operation take at the median. Reported from ``SHORTEST_NS`` on, in sum over a
-thread and operation, as information; as more where it cost a real share of the window.
+CUDA loads a function when it is first launched, and prepares a graph, which takes milliseconds
+where a launch takes microseconds. Measured: the durations of a thread's first launches of a
+function that lasted longer than ``USUAL`` of its other launches, less the median of those and less
+what it waited for a CPU meanwhile. Reported from ``SHORTEST_NS`` on, in sum over a thread, as
+information: a start-up. It is more where loads that came after the first ``WARM_UP`` of a thread's
+launches cost a real share of the window.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
-from gnomon.analysis.latency import Operation
-from gnomon.analysis.operations import Kind
+from gnomon.analysis.latency import among
+from gnomon.analysis.operations import CUDA_LAYERS, Kind
+from gnomon.analysis.questions import ThreadKey, literal
 from gnomon.detectors.case import Case
+from gnomon.detectors.causes._loss import loss_of_thread
 from gnomon.detectors.finding import Finding, Gain
 from gnomon.detectors.grading import severity_of
+from gnomon.detectors.needs import Need
 from gnomon.enums import Cause, Severity
 
+NEEDS = (Need.CALLS, Need.CALL_ORDER)
 SHORTEST_NS = 10_000_000
+# First launches can wait for a full queue like any other: only what is slower than nearly all of
+# the others was loading.
+USUAL = 0.95
+WARM_UP = 0.1
 REMEDY = (
     "Warm up before serving: run each shape once, or set CUDA_MODULE_LOADING=EAGER to load all "
     "kernels at the start."
 )
 
+LOADS_SQL = """\
+WITH launches AS (
+  SELECT * FROM host_calls WHERE {where} AND layer IN ({layers}) AND {is_launch}
+    AND coalesce(depth, 0) = 0
+), usual AS (
+  SELECT host, pid, tid, operation,
+    coalesce(quantile_disc(duration_ns, 0.5) FILTER (first_call IS DISTINCT FROM 1), 0) AS usual_ns,
+    coalesce(quantile_disc(duration_ns, {usual}) FILTER (first_call IS DISTINCT FROM 1), 0)
+      AS longest_usual_ns,
+    quantile_disc(ts_ns, {warm_up}) AS warm_ns
+  FROM launches GROUP BY host, pid, tid, operation HAVING count(*) FILTER (first_call = 1) > 0
+)
+SELECT launches.host, launches.pid, launches.tid, operation, ts_ns, duration_ns, off_cpu_ns,
+  run_queue_ns, usual_ns, duration_ns - usual_ns - coalesce(run_queue_ns, 0) AS lost_ns,
+  ts_ns - duration_ns > warm_ns AS is_late
+FROM launches JOIN usual USING (operation)
+WHERE first_call = 1 AND duration_ns > longest_usual_ns
+  AND launches.host IS NOT DISTINCT FROM usual.host
+  AND launches.pid IS NOT DISTINCT FROM usual.pid AND launches.tid IS NOT DISTINCT FROM usual.tid
+  AND duration_ns - usual_ns - coalesce(run_queue_ns, 0) > 0"""
+BY_THREAD_SQL = """\
+SELECT host, pid, tid, count(*) AS loads,
+  min(ts_ns - duration_ns) AS from_ns, max(ts_ns) AS to_ns, max(usual_ns) AS usual_ns,
+  max(lost_ns)::BIGINT AS longest_ns,
+  sum(lost_ns)::BIGINT AS lost_ns, arg_max(operation, lost_ns) AS operation,
+  coalesce(sum(lost_ns) FILTER (is_late), 0)::BIGINT AS late_ns
+FROM ({loads}) GROUP BY ALL ORDER BY lost_ns DESC"""
+
 
 def detect(case: Case) -> Iterable[Finding]:
     """Yield a finding for each thread whose first launches cost ``SHORTEST_NS`` and more."""
-    for one in case.operations:
-        if one.nested or one.kind is not Kind.LAUNCH or not one.first_calls:
-            continue
-        lost_ns = one.first_calls_ns - one.first_calls * one.p50_ns
-        if lost_ns >= SHORTEST_NS:
-            yield _finding(case, one, lost_ns)
+    if not any(
+        one.kind in {Kind.LAUNCH, Kind.GRAPH_LAUNCH} and one.first_calls_ns >= SHORTEST_NS / 10
+        for one in case.operations
+    ):
+        return
+    for row in case.session.rows(BY_THREAD_SQL.format(loads=_sql(case))):
+        if row["lost_ns"] >= SHORTEST_NS:
+            yield _finding(case, row)
 
 
-def _finding(case: Case, one: Operation, lost_ns: int) -> Finding:
-    first = (
-        f"FROM host_calls WHERE {case.scope.condition} AND {one.thread.condition} "
-        f"AND operation = '{one.operation}' AND depth = 0"
+def _sql(case: Case, more: str = "") -> str:
+    return LOADS_SQL.format(
+        where=case.scope.condition + more,
+        layers=", ".join(literal(layer.value) for layer in CUDA_LAYERS),
+        is_launch=among(case.operations, Kind.LAUNCH, Kind.GRAPH_LAUNCH),
+        usual=USUAL,
+        warm_up=WARM_UP,
     )
-    (when,) = case.session.rows(
-        f"SELECT min(ts_ns - duration_ns) AS from_ns, max(ts_ns) AS to_ns {first} "
-        "AND first_call = 1"
-    )
+
+
+def _finding(case: Case, row: dict[str, Any]) -> Finding:
+    thread = ThreadKey(row["host"], row["pid"], row["tid"])
+    loads = _sql(case, f" AND {thread.condition}")
+    loss = loss_of_thread(case, thread, loads)
+    late_share = row["late_ns"] / 1e9 / case.span.seconds
     return Finding(
         cause=Cause.FIRST_USE_LOADING,
-        severity=severity_of(lost_ns / 1e9 / case.span.seconds) or Severity.INFO,
-        **when,
-        pid=one.thread.pid,
-        tid=one.thread.tid,
-        host=one.thread.host,
-        thread=case.name_of(one.thread),
-        rank=case.rank_of(one.thread),
-        operation=one.operation,
-        lost_seconds=lost_ns / 1e9,
+        severity=severity_of(late_share) or Severity.INFO,
+        from_ns=row["from_ns"],
+        to_ns=row["to_ns"],
+        pid=thread.pid,
+        tid=thread.tid,
+        host=thread.host,
+        thread=case.name_of(thread),
+        rank=case.rank_of(thread),
+        operation=row["operation"],
+        lost_seconds=row["lost_ns"] / 1e9,
+        lost_pct=None if loss is None else loss.lost_pct,
+        gpu=None if loss is None else loss.gpu,
         evidence=(
             case.evidence(
-                f"{one.first_calls} first launches of a function took {{value}}",
-                f"SELECT sum(duration_ns)::BIGINT AS ns {first} AND first_call = 1",
+                f"{row['loads']} first launches of a function took {{value}} longer than others",
+                f"SELECT sum(lost_ns)::BIGINT AS ns FROM ({loads})",
                 "ns",
             ),
             case.evidence(
-                f"{one.calls - one.first_calls} other launches took {{value}}",
-                f"SELECT sum(duration_ns)::BIGINT AS ns {first} AND first_call IS DISTINCT FROM 1",
+                "the longest of them took {value}",
+                f"SELECT max(duration_ns)::BIGINT AS ns FROM ({loads})",
+                "ns",
+            ),
+            case.evidence(
+                "other launches of this thread took {value} at the median",
+                f"SELECT max(usual_ns)::BIGINT AS ns FROM ({loads})",
+                "ns",
+            ),
+            case.evidence(
+                f"of it, {{value}} came after the first {100 * WARM_UP:.0f} % of its launches",
+                f"SELECT coalesce(sum(lost_ns) FILTER (is_late), 0)::BIGINT AS ns FROM ({loads})",
                 "ns",
             ),
         ),
@@ -70,12 +130,12 @@ def _finding(case: Case, one: Operation, lost_ns: int) -> Finding:
             case.ruled_out(
                 Cause.CPU_CONTENTION,
                 "in these first launches the thread was off the CPU for {value}",
-                f"SELECT sum(off_cpu_ns)::BIGINT AS ns {first} AND first_call = 1",
+                f"SELECT sum(off_cpu_ns)::BIGINT AS ns FROM ({loads})",
                 "ns",
             ),
         ),
         remedy=REMEDY,
-        expected_gain=Gain(lost_ns / 1e9, "s", "once in the life of each process"),
+        expected_gain=Gain(row["lost_ns"] / 1e9, "s", "once in the life of each process"),
         confidence=0.9,
         confidence_reason="the recorder marked which calls were the first of their function",
     )

@@ -1,0 +1,80 @@
+"""Refills: from the end of a wait that left a thread's streams empty to the next work in them.
+
+A synchronisation of the device or of a stream, and a synchronous copy from the device, return when
+the GPU has done all that was queued there. Until the end of the next launch, or the begin of the
+next copy, the GPU has nothing of this thread; where the thread allocates or releases memory first,
+the time is the allocator's and no refill. A synchronisation with an event promises no such thing:
+work that was queued behind the event may still run. Of a stream it does so only where the call
+before it went into that stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gnomon.analysis.copies import DIRECTION_SQL
+from gnomon.analysis.latency import Operation, among
+from gnomon.analysis.operations import CUDA_LAYERS, DISPATCH, Kind
+from gnomon.analysis.questions import Span, ThreadKey, literal
+
+# An event says nothing of what was queued behind it.
+OF_EVENT = "EventSync"
+
+# One sort of a thread's calls: what was launched up to each wait, less what was up to the wait
+# before it, lies between the two.
+REFILLS_SQL = """\
+WITH calls AS (
+  SELECT ts_ns - duration_ns AS begin_ns, ts_ns AS end_ns, stream,
+    CASE WHEN {drains} THEN operation END AS wait,
+    {launch} AS is_launch, {graph} AS is_graph, {dispatch} AND NOT {drains} AS is_work
+  FROM host_calls
+  WHERE {where} AND layer IN ({layers}) AND coalesce(depth, 0) = 0
+    AND ({drains} OR {dispatch} OR {memory})
+), ordered AS (
+  SELECT end_ns, stream, wait,
+    lead(CASE WHEN is_launch OR is_graph THEN end_ns ELSE begin_ns END) OVER next AS refilled_ns,
+    lead(is_work) OVER next AS is_followed_by_work,
+    sum(is_launch::INT) OVER so_far AS launches_so_far,
+    sum(is_graph::INT) OVER so_far AS graphs_so_far,
+    lag(stream) OVER next AS stream_before
+  FROM calls
+  WINDOW next AS (ORDER BY begin_ns, end_ns),
+    so_far AS (ORDER BY begin_ns, end_ns ROWS UNBOUNDED PRECEDING)
+), waits AS (
+  SELECT *,
+    launches_so_far - lag(launches_so_far, 1, 0) OVER (ORDER BY end_ns) AS launches,
+    graphs_so_far - lag(graphs_so_far, 1, 0) OVER (ORDER BY end_ns) AS graphs
+  FROM ordered WHERE wait IS NOT NULL
+)
+SELECT end_ns AS begin_ns, refilled_ns AS end_ns, wait AS operation,
+  launches::BIGINT AS launches, graphs::BIGINT AS graphs
+FROM waits
+WHERE is_followed_by_work AND refilled_ns > end_ns
+  AND (wait NOT LIKE '%StreamSync%' OR coalesce(stream = stream_before, TRUE))"""
+
+
+def drains(operations: Sequence[Operation]) -> str:
+    """Return SQL that is true of calls that return when a stream, or all of them, are empty."""
+    waits = [one for one in operations if OF_EVENT not in one.operation]
+    back = [one for one in operations if "Async" not in one.operation]
+    return (
+        f"({among(waits, Kind.SYNCHRONIZATION)} "
+        f"OR ({among(back, Kind.COPY)} AND {DIRECTION_SQL} = 'd2h'))"
+    )
+
+
+def sql(span: Span, thread: ThreadKey, operations: Sequence[Operation]) -> str:
+    """Return the SELECT of a thread's refills: begin_ns, end_ns, operation, launches, graphs.
+
+    ``operation`` is the wait, ``launches`` and ``graphs`` what was launched between the wait
+    before it and itself. It holds where every launch and copy of the thread was kept.
+    """
+    return REFILLS_SQL.format(
+        where=f"{span.condition} AND {thread.condition}",
+        layers=", ".join(literal(layer.value) for layer in CUDA_LAYERS),
+        drains=drains(operations),
+        dispatch=among(operations, *DISPATCH),
+        launch=among(operations, Kind.LAUNCH),
+        graph=among(operations, Kind.GRAPH_LAUNCH),
+        memory=among(operations, Kind.ALLOCATION, Kind.RELEASE),
+    )

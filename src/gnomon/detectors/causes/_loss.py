@@ -1,0 +1,149 @@
+"""What causes within calls share: how much of their time a GPU lost.
+
+A detector writes one SELECT with a row for each piece of time that was lost (``ts_ns``, its end,
+and ``lost_ns``). What a thread lost while its GPU still had work is no loss of the GPU's: where
+counters were recorded, no more counts in each ``BIN_NS`` than the GPU was idle.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gnomon.analysis.activity import ThreadActivity
+from gnomon.analysis.coverage import losses
+from gnomon.analysis.gpu_idle import Stretch
+from gnomon.analysis.questions import ThreadKey
+from gnomon.detectors.case import Case, said
+from gnomon.detectors.finding import Evidence, RuledOut
+from gnomon.detectors.needs import NEGLIGIBLE_SHARE
+from gnomon.enums import Cause
+
+BIN_NS = 1_000_000_000
+BINS_SQL = """\
+SELECT ts_ns // {bin_ns} AS bin, count(*) AS pieces, sum(lost_ns)::BIGINT AS lost_ns,
+  min(ts_ns - lost_ns)::BIGINT AS from_ns, max(ts_ns) AS to_ns
+FROM ({pieces}) GROUP BY bin ORDER BY bin"""
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Time that a thread lost: ``lost_ns`` in ``pieces`` pieces, of it ``idle_ns`` on its GPU.
+
+    ``idle_ns`` is ``lost_ns`` where no counters bound it, ``gpu`` None. ``share``: of the time in
+    which the thread was active or waited for the GPU, 0 to 1.
+    """
+
+    sql: str
+    from_ns: int
+    to_ns: int
+    pieces: int
+    lost_ns: int
+    idle_ns: int
+    share: float
+    gpu: str | None
+
+    @property
+    def lost_pct(self) -> float | None:
+        """Share of the GPU's peak from first to last piece; None where no counters tell it."""
+        if self.gpu is None or self.to_ns <= self.from_ns:
+            return None
+        return min(100.0, 100 * self.idle_ns / (self.to_ns - self.from_ns))
+
+    def evidence(self, text: str) -> Evidence:
+        """Return the sum as evidence, with the query that gives it again."""
+        query = f"SELECT sum(lost_ns)::BIGINT AS ns FROM ({self.sql})"
+        return Evidence(
+            text.replace("{value}", said(self.lost_ns, "ns")), self.lost_ns, "ns", query
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A number about pieces: an aggregate over their columns, in a sentence with ``{value}``."""
+
+    text: str
+    aggregate: str
+    unit: str
+
+
+def figures(case: Case, pieces_sql: str, *asked: Figure) -> tuple[Evidence, ...]:
+    """Return numbers as evidence: all in one query, each with a query of its own to show."""
+    columns = ", ".join(f"{one.aggregate} AS f{place}" for place, one in enumerate(asked))
+    (row,) = case.session.rows(f"SELECT {columns} FROM ({pieces_sql})")
+    return tuple(
+        Evidence(
+            one.text.replace("{value}", said(value, one.unit)),
+            value,
+            one.unit,
+            f"SELECT {one.aggregate} AS value FROM ({pieces_sql})",
+        )
+        for one, value in zip(asked, row.values(), strict=True)
+    )
+
+
+def excluded(cause: Cause, found: Evidence) -> RuledOut:
+    """Return a cause that a number excludes."""
+    return RuledOut(cause, found.text, found.value, found.unit, found.sql)
+
+
+def loss_of(
+    case: Case, one: ThreadActivity, pieces_sql: str, *, is_copying: bool = False
+) -> Loss | None:
+    """Return what a thread lost by a SELECT of ``ts_ns`` and ``lost_ns``; None where nothing.
+
+    ``is_copying``: the GPU may have been copying meanwhile, which its idle time leaves out.
+    """
+    rows = case.session.rows(BINS_SQL.format(bin_ns=BIN_NS, pieces=pieces_sql))
+    lost_ns = sum(row["lost_ns"] for row in rows)
+    # A wait for the GPU that blocks is long, and none of the thread's idle time.
+    worked_ns = min(one.span.to_ns - one.span.from_ns, one.active_ns + one.waiting_ns)
+    if lost_ns <= 0 or worked_ns <= 0:
+        return None
+    gpu = case.gpu_of(one.thread)
+    idle = None if gpu is None else case.idle_of(gpu)
+    idle_ns = lost_ns
+    if idle is not None:
+        bins = [_stretch(case, row["bin"], row["from_ns"], row["lost_ns"]) for row in rows]
+        idle_ns = idle.bounded_ns(bins) + (_copying_ns(case, gpu) if is_copying else 0)
+        idle_ns = min(lost_ns, idle_ns)
+    return Loss(
+        sql=pieces_sql,
+        from_ns=min(row["from_ns"] for row in rows),
+        to_ns=max(row["to_ns"] for row in rows),
+        pieces=sum(row["pieces"] for row in rows),
+        lost_ns=lost_ns,
+        idle_ns=idle_ns,
+        share=min(1.0, idle_ns / worked_ns),
+        gpu=None if idle is None else gpu,
+    )
+
+
+def loss_of_thread(case: Case, thread: ThreadKey, pieces_sql: str) -> Loss | None:
+    """Return ``loss_of`` a thread by its key; None also where it made no calls that are known."""
+    one = next((one for one in case.activities if one.thread == thread), None)
+    return None if one is None else loss_of(case, one, pieces_sql)
+
+
+def is_gapless(case: Case) -> bool:
+    """Tell whether (nearly) every call that was measured is there, so that neighbours are known.
+
+    Rows that were pruned are older than all others, and no gap between them.
+    """
+    found = losses(case.measurements, from_ns=case.span.from_ns, to_ns=case.span.to_ns)
+    lost = sum(one.rows for one in found if one.table == "host_calls" and one.reason != "pruned")
+    return lost <= NEGLIGIBLE_SHARE * sum(one.calls for one in case.operations)
+
+
+def _stretch(case: Case, number: int, from_ns: int, lost_ns: int) -> Stretch:
+    """Return a bin, from where its first piece begins, as far as it lies in the case's span."""
+    return Stretch(
+        max(case.span.from_ns, min(from_ns, number * BIN_NS)),
+        min(case.span.to_ns, (number + 1) * BIN_NS),
+        lost_ns,
+    )
+
+
+def _copying_ns(case: Case, gpu: str | None) -> int:
+    """Return how long a link of the GPU moved data and nothing else ran, over the whole span."""
+    pct = next((one.ledger.copying_pct for one in case.gpus if one.uuid == gpu), None)
+    return round((pct or 0.0) / 100 * case.span.seconds * 1e9)

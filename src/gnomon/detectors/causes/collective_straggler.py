@@ -1,0 +1,134 @@
+"""A rank that comes late to collectives, so that all others wait for it.
+
+Measured: for each collective, how long the other ranks had entered it before the last one came
+(``analysis.collectives``), summed over ranks by who was last. Of this, in each second, no more
+counts than the late rank's GPU had nothing to do: by its counters, else between its waits for the
+GPU and its next launch. Without both nothing is claimed, because a host may come late while its GPU
+still has work. Across hosts only what exceeds the uncertainty of both clocks counts.
+
+Not seen: a rank whose GPU alone is slow, which enqueues in time; that takes the durations of the
+collective's kernels, where they are recorded.
+
+Detection limit: ``grading.INFO_SHARE`` of the time of the ranks that wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from gnomon.analysis.clock_error import ClockError, clock_errors
+from gnomon.analysis.collectives import (
+    BUCKET_NS,
+    Straggler,
+    empty_ns,
+    stragglers,
+    waited_sql,
+    waits_sql,
+)
+from gnomon.analysis.questions import literal
+from gnomon.detectors.case import Case
+from gnomon.detectors.finding import Evidence, Finding, Gain
+from gnomon.detectors.grading import INFO_SHARE, severity_of
+from gnomon.detectors.needs import Need
+from gnomon.enums import Cause
+
+NEEDS = (Need.COLLECTIVES,)
+# Of the ranks that came last, those that cost most are looked into.
+MOST_STRAGGLERS = 8
+REMEDY = (
+    "Look at what this rank's thread did before it came (other findings name it): its host, its "
+    "share of the data, its loader. Give every rank the same work."
+)
+
+
+def detect(case: Case) -> Iterable[Finding]:
+    """Yield a finding for each rank that made the others wait."""
+    errors = clock_errors(case.session, case.scope)
+    if not errors:
+        return
+    for one in stragglers(case.session, case.scope, errors)[:MOST_STRAGGLERS]:
+        most = one.waited_ns / (one.ranks - 1) / 1e9 / max(case.span.seconds, 1e-9)
+        if most < INFO_SHARE:
+            return  # and those after it cost less
+        lost_ns = one.bounded_ns(_empty_ns(case, one))
+        severity = severity_of(lost_ns / (one.ranks - 1) / 1e9 / case.span.seconds)
+        if severity is not None:
+            yield Finding(
+                cause=Cause.COLLECTIVE_STRAGGLER,
+                severity=severity,
+                from_ns=one.from_ns,
+                to_ns=one.to_ns,
+                gpu=case.gpu_of(one.thread),
+                host=one.thread.host,
+                pid=one.thread.pid,
+                tid=one.thread.tid,
+                thread=case.name_of(one.thread),
+                rank=one.rank,
+                lost_seconds=lost_ns / 1e9,
+                lost_pct=_lost_pct(case, one, lost_ns),
+                evidence=_evidence(case, one, errors),
+                remedy=REMEDY,
+                expected_gain=Gain(lost_ns / 1e9, "s", "of all ranks that waited, in sum"),
+                confidence=0.8 if case.gpu_of(one.thread) else 0.6,
+                confidence_reason=_reason(case, one, errors),
+            )
+
+
+def _empty_ns(case: Case, one: Straggler) -> Mapping[int, float]:
+    """Return second -> ns in which the late rank's GPU had nothing to do."""
+    gpu = case.gpu_of(one.thread)
+    idle = case.idle_of(gpu) if gpu else None
+    if idle is None:
+        return empty_ns(case.session, case.scope, one.thread)
+    # Idle time is known in coarse bins: a short wait is looked at with the second around it.
+    return {
+        bucket.number: idle.within(min(bucket.from_ns, bucket.to_ns - BUCKET_NS), bucket.to_ns)
+        for bucket in one.buckets
+    }
+
+
+def _lost_pct(case: Case, one: Straggler, lost_ns: int) -> float | None:
+    """Return the share of a waiting GPU's peak; None where the late one's idle time is unknown."""
+    gpu = case.gpu_of(one.thread)
+    idle = next((each.ledger.idle_pct for each in case.gpus if each.uuid == gpu), None)
+    if idle is None:
+        return None
+    return min(idle, 100 * lost_ns / (one.ranks - 1) / max(1, one.to_ns - one.from_ns))
+
+
+def _evidence(
+    case: Case, one: Straggler, errors: Mapping[str | None, ClockError]
+) -> tuple[Evidence, ...]:
+    waits = waits_sql(case.scope, errors)
+    last = f"last_rank = {one.rank} AND last_pid IS NOT DISTINCT FROM {literal(one.thread.pid)}"
+    return (
+        case.evidence(
+            f"rank {one.rank} came last to {{value}} collectives",
+            f"{waits}\nSELECT count(DISTINCT (communicator, sequence)) AS collectives FROM waits "
+            f"WHERE {last}",
+            "count",
+        ),
+        case.evidence(
+            f"the other {one.ranks - 1} had waited {{value}} by then, in sum",
+            waited_sql(case.scope, errors, one.thread),
+            "ns",
+        ),
+    )
+
+
+def _reason(case: Case, one: Straggler, errors: Mapping[str | None, ClockError]) -> str:
+    bound = (
+        "bounded by the time in which its GPU had nothing to do"
+        if case.gpu_of(one.thread)
+        else "bounded by the time in which its thread had nothing queued"
+    )
+    uncertain_ns = max(each.uncertainty_ns for each in errors.values())
+    clocks = (
+        f"; clocks of hosts are known within {uncertain_ns / 1e6:.3g} ms, which is taken off"
+        if len(errors) > 1
+        else ""
+    )
+    return (
+        f"when hosts entered is measured, {bound}{clocks}; a rank whose GPU alone is slow would "
+        "not show here"
+    )

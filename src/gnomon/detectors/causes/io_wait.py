@@ -1,0 +1,66 @@
+"""A thread that feeds a GPU waited for a disk.
+
+Measured: nanoseconds in uninterruptible waits for block requests, of the thread's active time.
+Reported from 1 % of the active time and 10 ms on, as a warning from 5 %. Pages that come back from
+swap are ``host_memory_spill``. Where nobody makes CUDA calls, threads that were followed are
+looked at, and what they feed is not known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from gnomon.analysis.activity import ThreadActivity
+from gnomon.detectors.case import Case, waits_of
+from gnomon.detectors.feeding import Said, costly, finding, part_of
+from gnomon.detectors.finding import Evidence, Finding
+from gnomon.detectors.needs import Need
+from gnomon.enums import CallLayer, Cause
+
+NEEDS = (Need.SCHEDULING,)
+REMEDY = (
+    "Keep the disk out of the thread that feeds the GPU: read ahead in other threads or "
+    "processes, keep the data in memory (page cache, tmpfs) or on a faster disk, and write "
+    "checkpoints and logs asynchronously."
+)
+
+
+def detect(case: Case) -> Iterable[Finding]:
+    """Yield a finding for each worker that waited long for a disk."""
+    parts = (part_of(case, worker, "disk_ns") for worker in case.workers)
+    for part, cost, is_detailed in costly(case, parts):
+        worker = part.worker
+        said = Said(
+            evidence=(
+                part.total("it waited for a disk for {value}"),
+                *(_requests(case, worker) if is_detailed else ()),
+                *(part.frame(case) if is_detailed else ()),
+            ),
+            ruled_out=(
+                case.ruled_out(
+                    Cause.CPU_CONTENTION,
+                    "in stays off the CPU with a wait for a disk, {value} was anything else",
+                    waits_of(worker).total_sql("duration_ns - disk_ns", "disk_ns > 0"),
+                    "ns",
+                ),
+            ),
+            remedy=REMEDY,
+            confidence=0.95 if worker.feeds_gpu else 0.8,
+            confidence_reason="the waits are measured"
+            + ("" if worker.feeds_gpu else "; that the thread feeds a GPU was not recorded"),
+        )
+        yield finding(case, worker, Cause.IO_WAIT, cost, said)
+
+
+def _requests(case: Case, worker: ThreadActivity) -> Iterator[Evidence]:
+    """Yield how many block requests were made for the worker, and how much they moved."""
+    requests = (
+        f"FROM host_calls WHERE {worker.span.condition} AND {worker.thread.condition} "
+        f"AND layer = '{CallLayer.BLOCK_IO.value}'"
+    )
+    count = f"SELECT count(*) AS requests {requests}"
+    if case.value(count):
+        yield case.evidence("{value} block requests were made for it", count, "count")
+        yield case.evidence(
+            "these moved {value}", f"SELECT sum(bytes)::BIGINT AS bytes {requests}", "bytes"
+        )

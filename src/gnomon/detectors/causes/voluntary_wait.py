@@ -1,0 +1,173 @@
+"""A thread that feeds a GPU slept, or waited for something that is neither lock nor loader.
+
+Measured: nanoseconds of waits outside CUDA calls that no loader and no holder of a lock ended.
+Two things are told apart:
+
+- A sleep in the working thread: the stack sleeps, or the waits are as regular as a timer
+  (``TIMED_SHARE`` of their time within ``TIMED_TOLERANCE`` of the median, ``FEWEST_SLEEPS`` at
+  least), with CUDA calls between them and no other thread of the process feeding the GPU
+  meanwhile. Reported from 1 % of the active time and 10 ms on, as a warning from 5 %.
+- A thread that had nothing to do, as far as is known: as information where it waited for
+  ``IDLE_SHARE`` of the span, and only where the recorder knew that the waits were its own will.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from gnomon.analysis.activity import IDLE_STAY_NS, ThreadActivity
+from gnomon.analysis.holding import is_woken_by, none_of
+from gnomon.analysis.overlap import Reason
+from gnomon.analysis.questions import Span, ThreadKey, literal
+from gnomon.analysis.sleeping import SleepLoop, sleep_loop
+from gnomon.detectors.case import Case, proven, waits_of
+from gnomon.detectors.feeding import Part, Said, cost_of, costly, finding, graded, part_of
+from gnomon.detectors.finding import Evidence, Finding, RuledOut
+from gnomon.detectors.needs import Need
+from gnomon.enums import Cause, Severity
+
+NEEDS = (Need.CALLS, Need.SCHEDULING, Need.CLASSES)
+IDLE_SHARE = 0.1
+OPEN_REASONS = (Reason.SLEEP, Reason.REQUEST, Reason.UNKNOWN)
+OPEN = f"reason IN ({', '.join(literal(reason.value) for reason in OPEN_REASONS)})"
+SLEEP_REMEDY = (
+    "Remove the sleep from the thread that feeds the GPU: wait for the event itself (a queue, a "
+    "condition, a CUDA event) instead of asking again and again."
+)
+IDLE_REMEDY = (
+    "None if there was no work: send more, or share the GPU. If there was, record stacks and who "
+    "wakes the thread to see what it waited for."
+)
+
+
+def detect(case: Case) -> Iterable[Finding]:
+    """Yield a finding for each worker that slept between its work, or had nothing to do."""
+    parts = (_open_waits(case, worker) for worker in case.workers)
+    # What is not worth a word needs no second look.
+    for part, _, is_detailed in costly(case, parts):
+        loop = None
+        if part.worker.operations:
+            loop = sleep_loop(case.session, waits_of(part.worker), part.where, part.among)
+        if loop is not None:
+            yield from _sleeps(case, part, loop, is_detailed=is_detailed)
+        elif part.worker.feeds_gpu:
+            yield from _idles(case, part, is_detailed=is_detailed)
+
+
+def _open_waits(case: Case, worker: ThreadActivity) -> Part:
+    """Return a worker's waits that nobody else's work explains."""
+    others = _who_is_excused(case, worker)
+    return part_of(
+        case,
+        worker,
+        "waiting_ns",
+        OPEN + none_of(others),
+        lambda one: one.reason in OPEN_REASONS and not any(is_woken_by(one, key) for key in others),
+    )
+
+
+def _who_is_excused(case: Case, worker: ThreadActivity) -> Sequence[ThreadKey]:
+    """Return threads for which a worker waits with good reason, or for a lock."""
+    feeding = {one.thread for one in case.dispatch_threads if one.thread.pid == worker.thread.pid}
+    others = feeding - {worker.thread} | set(case.lock_holders[worker.thread])
+    return sorted(others, key=str)
+
+
+def _sleeps(case: Case, part: Part, loop: SleepLoop, *, is_detailed: bool) -> Iterator[Finding]:
+    worker = part.worker
+    waits = waits_of(worker)
+    stretches = waits.stretches(case.session, "waiting_ns", loop.where)
+    span = Span(min(one.from_ns for one in stretches), max(one.to_ns for one in stretches))
+    long_ns = sum(one.lost_ns for one in stretches if one.to_ns - one.from_ns >= IDLE_STAY_NS)
+    gpu = case.gpu_of(worker.thread)
+    idle = None if gpu is None else case.idle_of(gpu)
+    lost_ns = loop.slept_ns if idle is None else min(loop.slept_ns, idle.bounded_ns(stretches))
+    cost = graded(case, worker, lost_ns, span, long_ns=long_ns)
+    if cost is None:
+        return
+    said = Said(
+        evidence=(
+            proven(
+                "between its calls it slept for {value}",
+                loop.slept_ns,
+                waits.total_sql("waiting_ns", loop.where),
+                "ns",
+            ),
+            proven(
+                f"in {loop.sleeps} sleeps, {{value}} the longest",
+                loop.longest_ns,
+                f"SELECT max(waiting_ns) AS ns FROM ({waits.sql}) WHERE {loop.where}",
+                "ns",
+            ),
+            *(replace(part, where=loop.where).frame(case) if is_detailed else ()),
+        ),
+        ruled_out=_ruled_out(case, part),
+        remedy=SLEEP_REMEDY,
+        confidence=0.95 if loop.by_stack else 0.75,
+        confidence_reason="the stacks sleep"
+        if loop.by_stack
+        else "told by how regular the stays are; neither stacks nor who woke the thread say more",
+    )
+    yield finding(case, worker, Cause.VOLUNTARY_WAIT, cost, said)
+
+
+def _idles(case: Case, part: Part, *, is_detailed: bool) -> Iterator[Finding]:
+    known = replace(
+        part,
+        where=f"{part.where} AND is_classed",
+        among=[one for one in part.among if one.is_classed],
+    )
+    if known.ns < IDLE_SHARE * case.span.seconds * 1e9:
+        return
+    cost = cost_of(case, known, at_most=Severity.INFO)
+    if cost is None:
+        return
+    waits = waits_of(part.worker)
+    said = Said(
+        evidence=(
+            known.total("it waited of its own will for {value}"),
+            proven(
+                "the longest time for {value}",
+                max(one.longest_waiting_ns for one in known.among),
+                f"SELECT max(waiting_ns) AS ns FROM ({waits.sql}) WHERE {known.where}",
+                "ns",
+            ),
+            _woken_by(case, known),
+            *(known.frame(case) if is_detailed else ()),
+        ),
+        ruled_out=_ruled_out(case, known),
+        remedy=IDLE_REMEDY,
+        confidence=0.6,
+        confidence_reason="the waits are measured; that there was no work to do is not known",
+    )
+    yield replace(finding(case, part.worker, Cause.VOLUNTARY_WAIT, cost, said), expected_gain=None)
+
+
+def _woken_by(case: Case, part: Part) -> Evidence:
+    """Return who ended most of these waits."""
+    woken_ns: dict[int, int] = {}
+    for one in part.among:
+        if one.waker_tid is not None:
+            woken_ns[one.waker_tid] = woken_ns.get(one.waker_tid, 0) + one.waiting_ns
+    most = max(woken_ns, key=lambda tid: woken_ns[tid], default=None)
+    return case.evidence(
+        "woken by: {value}",
+        f"SELECT coalesce(max(waker_name), 'not recorded') AS waker FROM off_cpu "
+        f"WHERE {part.worker.span.condition} AND {part.worker.thread.condition} "
+        f"AND waker_tid = {literal(most)}",
+        "",
+    )
+
+
+def _ruled_out(case: Case, part: Part) -> tuple[RuledOut, ...]:
+    in_calls = [one for one in case.circumstances[part.worker.thread] if one.reason is Reason.CUDA]
+    shown = proven(
+        "inside CUDA calls it was off the CPU for {value}",
+        sum(one.waiting_ns for one in in_calls),
+        waits_of(part.worker).total_sql("waiting_ns", f"reason = '{Reason.CUDA.value}'"),
+        "ns",
+    )
+    calls = RuledOut(Cause.SYNCHRONIZATION, shown.text, shown.value, shown.unit, shown.sql)
+    # Where classes are not known, some of the waits may have been for a CPU.
+    return (part.queued(), calls) if all(one.is_classed for one in part.among) else (calls,)

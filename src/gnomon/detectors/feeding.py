@@ -1,0 +1,239 @@
+"""What kept a thread from feeding its GPU, as a finding: cost, severity, who, when.
+
+The cost is a sum of measured nanoseconds of the thread. Where the GPU's counters are known, no
+more counts in any stretch of time than the GPU was idle in it: a thread that runs ahead of a busy
+GPU loses nothing. It is graded as a share of the thread's active time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from gnomon.analysis.activity import ThreadActivity
+from gnomon.analysis.gpu_idle import GpuIdle
+from gnomon.analysis.overlap import Circumstance
+from gnomon.analysis.questions import Span
+from gnomon.detectors.case import Case, proven, waits_of
+from gnomon.detectors.finding import Evidence, Finding, Gain, RuledOut
+from gnomon.detectors.grading import INFO_SHARE, severity_of
+from gnomon.enums import Cause, Severity
+
+# A shorter loss is not worth a word, whatever its share.
+SHORTEST_NS = 10_000_000
+# A thread that was active for less of the span was mostly idle: what it lost is then a share of
+# this much of the span.
+LEAST_ACTIVE_SHARE = 0.1
+# Of a cause that many threads have: so many of them, the worst ones, and of so few the details.
+MOST_FINDINGS = 8
+MOST_DETAILED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some of a worker's waits: a ``column`` of those that ``where`` chooses, ``among`` them all.
+
+    ``where`` says in SQL what the choice of circumstances says here: both give the same sum.
+    """
+
+    worker: ThreadActivity
+    column: str
+    where: str
+    among: Sequence[Circumstance]
+
+    @property
+    def ns(self) -> int:
+        return sum(getattr(one, self.column) or 0 for one in self.among)
+
+    @property
+    def stays(self) -> int:
+        return sum(one.stays for one in self.among)
+
+    @property
+    def span(self) -> Span:
+        """From the begin of the first to the end of the last of its stays."""
+        return Span(min(one.from_ns for one in self.among), max(one.to_ns for one in self.among))
+
+    def total(self, text: str) -> Evidence:
+        """Return its sum as evidence, with the query that gives it again."""
+        return proven(text, self.ns, waits_of(self.worker).total_sql(self.column, self.where), "ns")
+
+    def queued(self) -> RuledOut:
+        """Return how long the thread waited for a CPU in the same stays, as ruled out."""
+        queued_ns = sum(one.queued_ns or 0 for one in self.among)
+        query = waits_of(self.worker).total_sql("coalesce(queued_ns, 0)", self.where)
+        text = "in the same stays off the CPU it was runnable without one for {value}"
+        shown = proven(text, queued_ns, query, "ns")
+        return RuledOut(Cause.CPU_CONTENTION, shown.text, shown.value, shown.unit, shown.sql)
+
+    def frame(self, case: Case) -> Sequence[Evidence]:
+        """Return where in the code most of it was, if stacks tell it. Costs a scan."""
+        query = waits_of(self.worker).frame_sql(self.column, self.where)
+        found = case.session.rows(query) if case.has_stacks else ()
+        if not found or not found[0]["frame"]:
+            return ()
+        return (proven("most of it in {value}", found[0]["frame"], query, ""),)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """``lost_ns`` of what was measured in ``span``: all of it, but what the GPU was busy for.
+
+    ``share``: of the thread's active time, 0 to 1. ``gpu_idle_ns``: of the thread's GPU in
+    ``span``; None where that was not measured.
+    """
+
+    lost_ns: int
+    share: float
+    severity: Severity
+    span: Span
+    gpu: str | None
+    gpu_idle_ns: float | None
+
+    @property
+    def lost_pct(self) -> float | None:
+        """Share of the GPU's peak that was lost, at most its idle share."""
+        length_ns = self.span.to_ns - self.span.from_ns
+        if self.gpu_idle_ns is None or length_ns <= 0:
+            return None
+        return 100 * min(self.lost_ns, self.gpu_idle_ns) / length_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a finding says beyond its cost."""
+
+    evidence: Sequence[Evidence]
+    ruled_out: Sequence[RuledOut]
+    remedy: str
+    confidence: float
+    confidence_reason: str
+
+
+def part_of(
+    case: Case,
+    worker: ThreadActivity,
+    column: str,
+    where: str = "true",
+    chosen: Callable[[Circumstance], bool] = lambda _: True,
+) -> Part:
+    """Return the waits of a worker that a condition chooses, in SQL and here."""
+    met = case.circumstances.get(worker.thread, ())
+    among = [one for one in met if getattr(one, column) and chosen(one)]
+    return Part(worker, column, where, among)
+
+
+def costly(
+    case: Case, parts: Iterable[Part], *, recurs: bool = False
+) -> Iterator[tuple[Part, Cost, bool]]:
+    """Yield the parts that are worth a word, the ``MOST_FINDINGS`` largest at most.
+
+    The last value: whether it is one of the ``MOST_DETAILED`` for which more scans are made.
+    """
+    largest = sorted(parts, key=lambda part: -part.ns)[:MOST_FINDINGS]
+    for place, part in enumerate(largest):
+        cost = cost_of(case, part, recurs=recurs)
+        if cost is not None:
+            yield part, cost, place < MOST_DETAILED
+
+
+def cost_of(
+    case: Case, part: Part, *, recurs: bool = False, at_most: Severity = Severity.CRITICAL
+) -> Cost | None:
+    """Return what a part of a worker's waits cost; None where that is not worth a word.
+
+    ``recurs``: it must be worth it without its longest stay too.
+    """
+    worker = part.worker
+    longest_ns = max((one.longest_waiting_ns for one in part.among), default=0) if recurs else 0
+    long_ns = sum(one.long_waiting_ns for one in part.among if part.column == "waiting_ns")
+    time_to_lose_ns = _time_to_lose_ns(case, worker, long_ns)
+    if part.ns - longest_ns < max(SHORTEST_NS, INFO_SHARE * time_to_lose_ns):
+        return None
+    idle = _idle(case, worker)
+    lost_ns = part.ns
+    if idle is not None:
+        found = waits_of(worker).stretches(case.session, part.column, part.where)
+        lost_ns = min(lost_ns, idle.bounded_ns(found))
+    return graded(case, worker, lost_ns, part.span, long_ns=long_ns, at_most=at_most)
+
+
+def graded(
+    case: Case,
+    worker: ThreadActivity,
+    lost_ns: int,
+    span: Span,
+    *,
+    long_ns: int = 0,
+    at_most: Severity = Severity.CRITICAL,
+) -> Cost | None:
+    """Return a loss of a worker with its severity; None where it is not worth a word.
+
+    ``long_ns``: of it, in stays so long that they are no part of the thread's active time.
+    """
+    share = lost_ns / _time_to_lose_ns(case, worker, long_ns)
+    severity = severity_of(share, at_most=min(at_most, most_severe(worker), key=_RANK.index))
+    if severity is None or lost_ns < SHORTEST_NS:
+        return None
+    span = Span(max(span.from_ns, case.span.from_ns), min(span.to_ns, case.span.to_ns))
+    idle = _idle(case, worker)
+    return Cost(
+        lost_ns=lost_ns,
+        share=share,
+        severity=severity,
+        span=span,
+        gpu=case.gpu_of(worker.thread),
+        gpu_idle_ns=None if idle is None else idle.within(span.from_ns, span.to_ns),
+    )
+
+
+def _idle(case: Case, worker: ThreadActivity) -> GpuIdle | None:
+    gpu = case.gpu_of(worker.thread)
+    return None if gpu is None else case.idle_of(gpu)
+
+
+_RANK = list(Severity)
+
+
+def most_severe(worker: ThreadActivity) -> Severity:
+    """Return how bad a worker's loss can be called.
+
+    Where nobody makes CUDA calls, a process's first thread may be the one that matters; of others
+    nothing is known.
+    """
+    if worker.operations:
+        return Severity.CRITICAL
+    return Severity.WARNING if worker.thread.tid == worker.thread.pid else Severity.INFO
+
+
+def _time_to_lose_ns(case: Case, worker: ThreadActivity, long_ns: int) -> float:
+    """Return the active time of a worker, long stays of this cause included."""
+    active_ns = worker.active_ns + min(long_ns, worker.idle_ns)
+    return max(active_ns, LEAST_ACTIVE_SHARE * (case.span.to_ns - case.span.from_ns), 1)
+
+
+def finding(case: Case, worker: ThreadActivity, cause: Cause, cost: Cost, said: Said) -> Finding:
+    """Return the finding that a cause cost a worker so much."""
+    thread = worker.thread
+    return Finding(
+        cause=cause,
+        severity=cost.severity,
+        from_ns=cost.span.from_ns,
+        to_ns=cost.span.to_ns,
+        evidence=said.evidence,
+        remedy=said.remedy,
+        confidence=said.confidence,
+        confidence_reason=said.confidence_reason,
+        lost_seconds=cost.lost_ns / 1e9,
+        lost_pct=cost.lost_pct,
+        gpu=cost.gpu,
+        host=thread.host,
+        pid=thread.pid,
+        tid=thread.tid,
+        thread=case.name_of(thread),
+        rank=case.rank_of(thread),
+        ruled_out=said.ruled_out,
+        expected_gain=Gain(
+            cost.lost_ns / 1e9, "s", f"at most, of {case.span.seconds:.4g} s looked at"
+        ),
+    )

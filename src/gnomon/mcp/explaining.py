@@ -1,0 +1,147 @@
+"""Findings as an agent reads them: short, or whole as chains of evidence.
+
+A sentence of evidence may hold names that an observed program chose, so all of them are marked. A
+query stays plain, because it is to be run: a text in it that could be prose is written as bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from gnomon.analysis.questions import Span, ThreadKey
+from gnomon.detectors.case import Case
+from gnomon.detectors.finding import Evidence, Finding, RuledOut
+from gnomon.detectors.report import Explanation, opened, whole
+from gnomon.detectors.titles import TITLES
+from gnomon.mcp.desk import Desk, Time, iso
+from gnomon.mcp.reply import said
+
+_LITERAL = re.compile(r"'(?:[^']|'')*'")
+# Names and patterns of ours, and of functions: no blanks, so no sentences.
+_HARMLESS = re.compile(r"'[!-&(-~]{0,200}'")
+_IDENTIFIER = re.compile(r"[A-Za-z_][\w.:-]{0,63}", re.ASCII)
+
+
+@contextmanager
+def case_of(desk: Desk, since: Time | None, until: Time | None) -> Iterator[Case]:
+    """Yield the case of a window; all of the recording by default. Raises QuestionError."""
+    span = whole(desk.bounds()) if since is until is None else Span(*desk.window(since, until))
+    with opened(desk.recording, span) as case:
+        yield case
+
+
+def named(text: str | None) -> str | dict[str, str] | None:
+    """Return a name plainly where it can only be one; else marked as a process's words."""
+    return text if text is None or _IDENTIFIER.fullmatch(text) else said(text)
+
+
+def thread(key: ThreadKey) -> dict[str, Any]:
+    return known({"host": named(key.host), "pid": key.pid, "tid": key.tid})
+
+
+def known(row: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what is not known."""
+    return {name: value for name, value in row.items() if value is not None}
+
+
+def query(sql: str) -> str:
+    """Return a query that gives the same answer and holds no prose."""
+    return _LITERAL.sub(_harmless, sql)
+
+
+def _harmless(found: re.Match[str]) -> str:
+    text = found[0]
+    if _HARMLESS.fullmatch(text):
+        return text
+    value = text[1:-1].replace("''", "'")
+    return f"decode(from_hex('{value.encode().hex()}'))"
+
+
+def short(finding: Finding) -> dict[str, Any]:
+    """Return what a finding says in a few words."""
+    return {
+        "severity": finding.severity.value,
+        "cause": finding.cause.value,
+        "means": TITLES[finding.cause],
+    } | _where_and_when(finding)
+
+
+def chain(finding: Finding, *, has_queries: bool) -> dict[str, Any]:
+    """Return all of a finding: what was lost, where, the evidence, the remedy.
+
+    ``has_queries``: of every number; else of the first, which is the loss.
+    """
+    gain = finding.expected_gain
+    return short(finding) | known(
+        {
+            "because": [
+                _proof(one, has_query=has_queries or not number)
+                for number, one in enumerate(finding.evidence)
+            ],
+            "ruled_out": [
+                {"cause": one.cause.value} | _proof(one, has_query=has_queries)
+                for one in finding.ruled_out
+            ],
+            "remedy": finding.remedy,
+            "expected_gain": None
+            if gain is None
+            else {"at_most": gain.value, "unit": gain.unit, "basis": gain.basis},
+            "confidence": finding.confidence,
+            "confidence_reason": said(finding.confidence_reason),
+        }
+    )
+
+
+def looked(explanation: Explanation) -> dict[str, Any]:
+    """Return the facts that every answer about findings begins with."""
+    span = explanation.span
+    facts = explanation.looked
+    return {
+        "from_ns": span.from_ns,
+        "to_ns": span.to_ns,
+        "looked_at": {
+            "seconds": facts.seconds,
+            "cuda_calls": facts.calls,
+            "threads": facts.threads,
+            "threads_that_feed_a_gpu": facts.dispatch_threads,
+            "stays_off_cpu": facts.stays_off_cpu,
+            "gpus_with_counters": facts.gpus,
+            "collectives": facts.collectives,
+        },
+    }
+
+
+def _where_and_when(finding: Finding) -> dict[str, Any]:
+    lost_seconds = finding.lost_seconds
+    return known(
+        {
+            "lost_ns": None if lost_seconds is None else round(lost_seconds * 1e9),
+            "lost_pct_of_peak": finding.lost_pct,
+            "from_ns": finding.from_ns,
+            "to_ns": finding.to_ns,
+            "from": iso(finding.from_ns),
+            "to": iso(finding.to_ns),
+            "gpu": finding.gpu,
+            "rank": finding.rank,
+            **thread(ThreadKey(finding.host, finding.pid, finding.tid)),
+            "thread": said(finding.thread),
+            "operation": named(finding.operation),
+        }
+    )
+
+
+def _proof(proof: Evidence | RuledOut, *, has_query: bool) -> dict[str, Any]:
+    value = said(proof.value) if isinstance(proof.value, str) else proof.value
+    told = {"says": said(proof.text), "value": value, "unit": proof.unit}
+    return told | {"query": query(proof.sql)} if has_query else told
+
+
+def unseen(explanation: Explanation) -> Sequence[dict[str, Any]]:
+    """Return what detectors lacked, one entry a detector."""
+    return [
+        {"detector": name, "lacked": list(reasons)}
+        for name, reasons in explanation.unavailable.items()
+    ] + [{"detector": name, "failed": said(reason)} for name, reason in explanation.failed.items()]

@@ -1,0 +1,89 @@
+"""How long calls took."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from gnomon.analysis.latency import Operation
+from gnomon.mcp import explaining
+from gnomon.mcp.desk import Desk
+from gnomon.mcp.parameters import Since, Until
+from gnomon.mcp.reply import Answer, said
+
+NUMBERS = (
+    "calls",
+    "total_ns",
+    "p50_ns",
+    "p95_ns",
+    "p99_ns",
+    "longest_ns",
+    "calls_off_cpu",
+    "off_cpu_ns",
+    "run_queue_ns",
+    "io_ns",
+    "voluntary_ns",
+    "first_calls",
+    "first_calls_ns",
+    "bytes",
+    "failures",
+)
+# Zero says the same as not at all here, and there would be many.
+WORTH_IF_NOT_ZERO = {"first_calls", "first_calls_ns", "failures", "bytes"}
+
+OfThread = Annotated[int | None, Field(description="One thread only, by its tid.")]
+Called = Annotated[
+    str | None, Field(description="Operations that contain this text, such as Launch or Memcpy.")
+]
+Most = Annotated[int, Field(ge=1, le=500, description="Most rows to return: the most time first.")]
+
+
+def answer(
+    desk: Desk,
+    *,
+    since: Since = None,
+    until: Until = None,
+    tid: OfThread = None,
+    operation: Called = None,
+    limit: Most = 40,
+) -> Answer:
+    """Tell how long calls took: a row a thread and operation, the most time first.
+
+    CUDA runtime and driver calls, sockets and block requests: calls, total_ns, nearest-rank
+    percentiles, the longest, and how much of it the thread was off the CPU in them: run_queue_ns
+    wanted a CPU, io_ns waited for a disk, voluntary_ns slept or waited for the GPU. first_calls
+    load and initialise. A call with nested: true lies inside another: do not add it. Where biased
+    is true, slow calls were kept rather than others: these percentiles are not of all calls. What
+    is missing was not recorded.
+    """
+    with explaining.case_of(desk, since, until) as case:
+        span = case.span
+        found = [
+            _row(one, case.name_of(one.thread))
+            for one in case.operations
+            if (tid is None or one.thread.tid == tid)
+            and (operation is None or operation.lower() in one.operation.lower())
+        ]
+    return Answer(
+        facts={"from_ns": span.from_ns, "to_ns": span.to_ns},
+        lists={"operations": found[:limit]},
+        totals={"operations": len(found)},
+        advice="ask for one tid or operation, or a higher limit",
+        is_exact=True,
+    )
+
+
+def _row(one: Operation, name: str | None) -> dict[str, Any]:
+    numbers = {field: getattr(one, field) for field in NUMBERS}
+    flags = {"nested": one.nested or None, "biased": one.biased or None}
+    return explaining.known(
+        {
+            "operation": explaining.named(one.operation),
+            "layer": explaining.named(one.layer),
+            **explaining.thread(one.thread),
+            "thread": said(name),
+            **{key: of for key, of in numbers.items() if of or key not in WORTH_IF_NOT_ZERO},
+            **flags,
+        }
+    )

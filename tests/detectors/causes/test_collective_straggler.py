@@ -1,0 +1,77 @@
+"""Stragglers of known cost, and skews that cost nothing."""
+
+import pytest
+
+from gnomon.detectors.causes.collective_straggler import detect
+from gnomon.enums import Severity
+from gnomon.recording.together import Together
+from tests.detectors.worlds import World
+
+KNOWN = {"step_ns": 50_000_000, "follow": "all", "classes": True}
+
+
+@pytest.mark.parametrize("counters", [True, False])
+@pytest.mark.parametrize("hosts", [1, 4])
+@pytest.mark.parametrize("share", [0.1, 0.3])
+def test_a_late_rank_is_named_with_what_the_others_waited(
+    tmp_path, case_of, counters, hosts, share
+):
+    world = World(13, "training", 10, counters=counters, hosts=hosts, **KNOWN)
+    world = world.with_fault("collective_straggler", share, rank=2)
+    recordings = world.record_each(tmp_path)
+    case = case_of(recordings[0] if hosts == 1 else Together(recordings))
+    (found,) = detect(case)
+    (truth,) = world.truth
+
+    assert (found.rank, found.tid, found.host) == (2, truth.tid, truth.host)
+    assert found.lost_seconds == pytest.approx(truth.lost_seconds, rel=0.1)
+    assert found.severity is (Severity.CRITICAL if share > 0.25 else Severity.WARNING)
+    assert (found.lost_pct is not None) is counters
+    for one in found.evidence:
+        assert case.value(one.sql) == one.value
+
+
+def test_a_rank_that_comes_seconds_late_once_is_told_in_full(tmp_path, case_of):
+    world = World(13, "training", 10, counters=True, ranks=4, **KNOWN)
+    world = world.with_fault("cold_start", 0.3, rank=1)
+    found = [one for one in detect(case_of(world.record(tmp_path))) if one.rank == 1]
+
+    assert sum(one.lost_seconds for one in found) == pytest.approx(3 * 3.0, rel=0.1)
+
+
+def test_one_recording_of_several_hosts_is_enough(tmp_path, case_of):
+    world = World(13, "training", 8, hosts=4, **KNOWN).with_fault("collective_straggler", 0.3)
+    (found,) = detect(case_of(world.record(tmp_path)))
+
+    assert found.lost_seconds == pytest.approx(world.truth[0].lost_seconds, rel=0.1)
+
+
+@pytest.mark.parametrize("counters", [True, False])
+def test_a_rank_that_comes_late_while_its_gpu_has_work_costs_next_to_nothing(
+    tmp_path, case_of, counters
+):
+    # Steps are kept in flight: the GPU still works on the last one when its host is late.
+    world = World(13, "training", 8, counters=counters, **KNOWN, ahead=1)
+    world = world.with_fault("collective_straggler", 0.2)
+
+    for one in detect(case_of(world.record(tmp_path))):
+        # What its GPU idles in any case is all that can be held against it.
+        assert one.severity is Severity.INFO
+        assert one.lost_seconds / 3 / 8 < 0.03
+
+
+def test_a_rank_slow_on_its_gpu_alone_is_not_guessed_at(tmp_path, case_of):
+    world = World(13, "training", 8, **KNOWN).with_fault("collective_straggler", 0.2, mode="gpu")
+
+    assert list(detect(case_of(world.record(tmp_path)))) == []
+
+
+def test_a_lateness_below_the_limit_is_silence(tmp_path, case_of):
+    world = World(13, "training", 8, **KNOWN).with_fault("collective_straggler", 0.004)
+
+    assert list(detect(case_of(world.record(tmp_path)))) == []
+
+
+@pytest.mark.parametrize("kind", ["decode_server", "idle_server"])
+def test_without_collectives_there_is_silence(tmp_path, case_of, kind):
+    assert list(detect(case_of(World(3, kind, 3).record(tmp_path)))) == []

@@ -1,0 +1,57 @@
+"""Functions that are loaded at their first launch."""
+
+import pytest
+
+from gnomon.detectors.causes.first_use_loading import detect
+from gnomon.enums import Severity
+from tests.analysis.recordings import MS, US, call
+from tests.detectors.causes.proving import found_loss, proved
+from tests.detectors.worlds import World
+
+
+def test_the_published_recording_loads_kernels(imported, case_of):
+    """Computed from the file: 9 first launches above 1 ms took 141,956,694 ns."""
+    case = case_of(imported["vllm-37343-logprobs-amplification"])
+    (found,) = proved(case, detect(case))
+
+    assert found.lost_seconds == pytest.approx(0.141957, rel=0.01)
+    assert (found.pid, found.tid) == (72801, 72801)
+    assert found.severity is Severity.INFO
+    (waited,) = found.ruled_out
+    assert waited.value < 0.01 * found.lost_seconds * 1e9
+
+
+def test_a_file_without_its_begin_says_nothing(imported, case_of):
+    for name in ("sample-gpu-node-01", "sample-gpu-node-02"):
+        assert list(detect(case_of(imported[name]))) == []
+
+
+@pytest.mark.parametrize("kind", ["training", "decode_server", "batch_inference", "eager_small"])
+def test_loading_all_along_costs_what_it_took(tmp_path, case_of, kind):
+    world = World(2, kind, 8, ranks=1).with_fault("first_use_loading", 0.2)
+
+    found_loss(case_of(world.record(tmp_path)), detect, world, 0.03)
+
+
+def launches(first_ns, at=0, usual_ns=6 * US):
+    """Return 1,000 launches, a millisecond apart; one of them is a first one."""
+    return [
+        call(number * 500 * MS, first_ns, "cudaLaunchKernel", first_call=1)
+        if number == at
+        else call(number * 500 * MS, usual_ns, "cudaLaunchKernel", first_call=0)
+        for number in range(50)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("at", "severity"), [(0, Severity.INFO), (40, Severity.WARNING)], ids=["at first", "late"]
+)
+def test_only_what_comes_late_is_more_than_worth_knowing(case_with, at, severity):
+    case = case_with(host_calls=launches(2_000 * MS, at))
+    (found,) = proved(case, detect(case))
+
+    assert found.severity is severity
+
+
+def test_a_first_launch_as_slow_as_others_loaded_nothing(case_with):
+    assert list(detect(case_with(host_calls=launches(90 * MS, usual_ns=90 * MS)))) == []

@@ -1,0 +1,117 @@
+"""Threads that are busy by themselves while the GPU waits."""
+
+import pytest
+
+from gnomon.detectors.causes.host_bound import detect
+from gnomon.enums import Cause, Severity
+from tests.analysis.recordings import BEGIN_NS, MS, SECOND, call
+from tests.analysis.stays import queued
+from tests.detectors.causes.proving import found_loss, proved
+from tests.detectors.worlds import World
+
+VLLM = "vllm-37343-logprobs-amplification"
+BEGIN_OF_VLLM_NS = 1_774_099_485_937_549_222
+
+
+@pytest.mark.parametrize("kind", ["training", "decode_server", "batch_inference"])
+def test_the_loss_is_what_the_gpu_was_measured_to_wait(tmp_path, case_of, kind):
+    knobs = {"follow": "all", "counters": True, "ranks": 1}
+    world = World(2, kind, 6, **knobs).with_fault("host_bound", 0.2)
+    # Healthy worlds have up to 2 % of own code in each step too.
+    (found,) = found_loss(case_of(world.record(tmp_path)), detect, world, 0.15)
+
+    assert found.lost_pct == pytest.approx(100 * found.lost_seconds / 6, rel=0.1)
+
+
+def test_a_published_thread_is_busy_by_itself(imported, case_of):
+    case = case_of(imported[VLLM])
+    (found,) = proved(case, detect(case))
+
+    assert (found.pid, found.tid, found.severity) == (72801, 72801, Severity.WARNING)
+    off_cpu, waited = found.ruled_out
+    assert off_cpu.cause is Cause.CPU_CONTENTION
+    assert off_cpu.value == 5_296_514 + 583_275  # in cudaLaunchKernel and outermost cuLaunchKernel
+    assert waited.value == 9_368_380 + 150_502
+
+
+def test_a_published_thread_is_on_the_cpu_as_long_as_the_facts_say(imported, case_of):
+    """The facts: 93.4 % of t = 14 to 39 s."""
+    case = case_of(
+        imported[VLLM],
+        BEGIN_OF_VLLM_NS + 14 * SECOND,
+        BEGIN_OF_VLLM_NS + 39 * SECOND,
+    )
+    (thread,) = case.dispatch_threads
+    length_ns = thread.span.to_ns - thread.span.from_ns
+
+    assert thread.on_cpu_ns / length_ns == pytest.approx(0.934, abs=0.01)
+
+
+def test_many_small_waits_are_another_cause(tmp_path, case_of):
+    knobs = {"follow": "all", "counters": True, "ranks": 1}
+    world = World(2, "training", 6, **knobs).with_fault("synchronization", 0.3)
+
+    assert list(detect(case_of(world.record(tmp_path)))) == []
+
+
+def launching(own_ms, waiting_ms, *, seconds=2, **more):
+    """Launches with so much own code between them, each followed by a synchronisation."""
+    period_ns = (own_ms + waiting_ms + 1) * MS
+    count = seconds * SECOND // period_ns
+    calls = []
+    for at_ns in range(0, count * period_ns, period_ns):
+        calls.append(call(at_ns, MS, "cudaLaunchKernel", off_cpu_ns=0, **more))
+        wait = call(at_ns + MS, waiting_ms * MS, "cudaStreamSynchronize", off_cpu_ns=0, **more)
+        calls += [wait] if waiting_ms else []
+    return calls
+
+
+STAYS = [queued(n * 100 * MS + 3 * MS, MS // 10) for n in range(10)]
+
+
+@pytest.mark.parametrize(
+    ("calls", "speaks"),
+    [
+        pytest.param(launching(9, 0), True, id="own code all the time"),
+        pytest.param(launching(40, 4), True, id="few waits"),
+        pytest.param(launching(40, 8), False, id="waits for the GPU"),
+        pytest.param(launching(9, 0, seconds=1)[:-10], False, id="not active for long"),
+        pytest.param(launching(9, 0, weight=8.0, selection="uniform"), False, id="sampled"),
+    ],
+)
+def test_without_counters_the_thread_must_hardly_wait(case_with, calls, speaks):
+    case = case_with(host_calls=calls, off_cpu=STAYS)
+    found = proved(case, detect(case))
+
+    assert [one.severity for one in found] == ([Severity.WARNING] if speaks else [])
+
+
+@pytest.mark.parametrize("stays", [[], [row | {"selection": "biased"} for row in STAYS]])
+def test_who_was_not_followed_is_not_known_to_be_on_the_cpu(case_with, stays):
+    case = case_with(host_calls=launching(9, 0), off_cpu=stays)
+
+    assert list(detect(case)) == []
+
+
+@pytest.mark.parametrize(("counted_ns", "speaks"), [(None, True), (SECOND, False)])
+def test_calls_that_were_counted_and_not_kept_are_no_own_code(case_with, counted_ns, speaks):
+    histogram = {
+        "ts_ns": BEGIN_NS + 2 * SECOND,
+        "duration_ns": 2 * SECOND,
+        "host": "host-1",
+        "pid": 1,
+        "layer": "cuda_runtime",
+        "operation": "cudaLaunchKernel",
+        "total_ns": counted_ns,
+    }
+    calls = launching(9, 0, selection="biased", weight=None)
+    case = case_with(host_calls=calls, off_cpu=STAYS, call_histograms=[histogram])
+
+    assert bool(list(detect(case))) == speaks
+
+
+def test_a_thread_beside_one_that_launches_far_more_is_not_what_the_gpu_waits_for(case_with):
+    others = [call(n * MS, MS // 2, "cudaLaunchKernel", tid=2, off_cpu_ns=0) for n in range(1900)]
+    case = case_with(host_calls=launching(9, 0) + others, off_cpu=STAYS)
+
+    assert list(detect(case)) == []

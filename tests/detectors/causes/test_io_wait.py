@@ -1,0 +1,56 @@
+"""Threads that waited for a disk."""
+
+import pytest
+
+from gnomon.detectors.causes.io_wait import detect
+from gnomon.enums import Severity
+from tests.analysis.recordings import MS, call
+from tests.analysis.stays import read, stack
+from tests.detectors.causes.proving import found_loss, proved
+from tests.detectors.worlds import World
+
+
+@pytest.mark.parametrize("kind", ["training", "decode_server", "batch_inference", "eager_small"])
+def test_the_loss_is_the_time_in_which_the_disk_was_waited_for(tmp_path, case_of, kind):
+    knobs = {"follow": "all", "classes": True, "step_ns": 40 * MS}
+    world = World(5, kind, 6, **knobs).with_fault("io_wait", 0.2)
+    (found, *_) = found_loss(case_of(world.record(tmp_path)), detect, world, 0.05)
+
+    assert any("block requests" in one.text for one in found.evidence)
+
+
+def test_a_published_thread_waits_for_its_own_reads(imported, case_of):
+    """Of its time off the CPU 98.12 % is covered by its own block reads, facts say."""
+    case = case_of(imported["sample-gpu-node-01"])
+    (found,) = proved(case, detect(case))
+
+    assert (found.pid, found.tid, found.severity) == (1887, 1887, Severity.WARNING)
+    waited_ns = found.evidence[0].value
+    (other,) = found.ruled_out
+    assert waited_ns == pytest.approx(73_728_367, rel=0.02)
+    assert waited_ns / (waited_ns + other.value) == pytest.approx(0.9812, abs=0.001)
+
+
+@pytest.mark.parametrize(("tid", "severity"), [(1, Severity.WARNING), (2, Severity.INFO)])
+def test_of_threads_without_calls_little_is_claimed(case_with, tid, severity):
+    case = case_with(off_cpu=[read(n * 10 * MS, 5 * MS, tid=tid) for n in range(50)])
+    (found,) = proved(case, detect(case))
+
+    assert found.severity is severity
+    assert "not recorded" in found.confidence_reason
+
+
+def test_a_thread_that_reads_beside_one_that_feeds_the_gpu_is_not_looked_at(case_with):
+    launches = [call(n * 10 * MS, MS, "cudaLaunchKernel", tid=3) for n in range(50)]
+    case = case_with(
+        host_calls=launches, off_cpu=[read(n * 10 * MS, 5 * MS, tid=2) for n in range(50)]
+    )
+
+    assert list(detect(case)) == []
+
+
+def test_pages_from_swap_are_another_cause(case_with):
+    rows = [read(n * 10 * MS, 5 * MS, stack_hash=1) for n in range(50)]
+    case = case_with(off_cpu=rows, stacks=stack(1, "do_swap_page"))
+
+    assert list(detect(case)) == []
