@@ -9,7 +9,7 @@ from gnomon.enums import Cause
 TITLES: Mapping[Cause, str] = {
     Cause.COLD_START: "a process was starting up",
     Cause.FIRST_USE_LOADING: "kernels were loaded at their first use",
-    Cause.TRANSFER_SIZE: "copies are small: each costs more than its bytes",
+    Cause.TRANSFER_SIZE: "copies cost time by their size: many small ones, or many bytes",
     Cause.TRANSFER_RATE: "copies run below the rate of their link",
     Cause.CPU_CONTENTION: "the thread that feeds the GPU had to wait for a CPU",
     Cause.HOST_BOUND: "the thread that feeds the GPU is busy itself",

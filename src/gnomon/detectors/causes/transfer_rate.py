@@ -13,7 +13,7 @@ or copying.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gnomon.analysis import refills
@@ -30,6 +30,7 @@ from gnomon.analysis.latency import among
 from gnomon.analysis.memory_use import MOST_BYTES
 from gnomon.analysis.operations import DISPATCH
 from gnomon.detectors.case import Case
+from gnomon.detectors.causes._large_copies import REACHED, WAYS
 from gnomon.detectors.causes._loss import Figure, Loss, excluded, figures, loss_of
 from gnomon.detectors.finding import Finding, Gain
 from gnomon.detectors.grading import INFO_SHARE, severity_of
@@ -38,11 +39,8 @@ from gnomon.enums import Cause, CopyDirection, Severity
 
 NEEDS = (Need.CALLS, Need.ALL_CALLS)
 FEWEST = 3
-# Of a PCIe link's line rate, what large copies reach (hardware/links.py: 80 to 90 %).
-REACHED = 0.8
 # Slower than the reachable rate by less than this is no fraction of it.
 SLOWER = 1.25
-BETWEEN_HOST_AND_DEVICE = (CopyDirection.HOST_TO_DEVICE, CopyDirection.DEVICE_TO_HOST)
 REMEDY = (
     "Copy from pinned memory: pin_memory=True in the loader and non_blocking=True in the copy, or "
     "cudaHostAlloc for buffers that are used again; then the copy runs at the link's rate and its "
@@ -96,7 +94,7 @@ def detect(case: Case) -> Iterable[Finding]:
     ways = [
         way
         for one in case.dispatch_threads
-        for direction in BETWEEN_HOST_AND_DEVICE
+        for direction in WAYS
         if (way := _way(case, one, direction, large)) is not None
     ]
     link = link_bytes_per_s(case.measurements.meta())
@@ -136,7 +134,7 @@ def _way(
         large=LARGE_BYTES,
         most=MOST_BYTES,
         fastest=FASTEST_LINK_BYTES_PER_S,
-        between=", ".join(f"'{way}'" for way in BETWEEN_HOST_AND_DEVICE),
+        between=", ".join(f"'{way}'" for way in WAYS),
         way=direction,
     )
     (row,) = case.session.rows(RATES_SQL.format(copies=query))
@@ -201,9 +199,3 @@ def _finding(
         confidence_reason="the rate is that of calls which had nothing else to wait for; "
         + ("the GPU reports its link" if is_link_known else "the link is not known"),
     )
-
-
-WAYS: Mapping[CopyDirection, str] = {
-    CopyDirection.HOST_TO_DEVICE: "host to device",
-    CopyDirection.DEVICE_TO_HOST: "device to host",
-}

@@ -1,5 +1,6 @@
-"""Copies so small that each costs its caller more than its bytes do.
+"""Copies so small that each costs its caller more than its bytes do, or so large that these cost.
 
+Of large ones ``_large_copies`` tells. Of small ones:
 Measured: the durations of a thread's calls that copied less than ``copies.SMALL_BYTES``, less the
 time that their bytes take at ``REACHABLE_BYTES_PER_S``. A call that lasted longer than
 ``LONGEST`` times the median of its kind waited for something and counts with that much; kinds
@@ -15,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from gnomon.analysis.activity import ThreadActivity
 from gnomon.analysis.copies import DIRECTION_SQL, LARGE_BYTES, SMALL_BYTES, Copies, is_copy
 from gnomon.detectors.case import Case
+from gnomon.detectors.causes._large_copies import large_copies
 from gnomon.detectors.causes._loss import Figure, Loss, figures, loss_of
 from gnomon.detectors.finding import Evidence, Finding, Gain
 from gnomon.detectors.grading import INFO_SHARE, severity_of
@@ -49,7 +51,8 @@ FROM small WHERE usual_ns <= {longest_call}"""
 
 
 def detect(case: Case) -> Iterable[Finding]:
-    """Yield a finding for each thread that feeds a GPU and loses time to small copies."""
+    """Yield a finding for each thread that feeds a GPU and loses time to small or large copies."""
+    yield from large_copies(case)
     for one in case.dispatch_threads:
         of_thread = [group for group in case.copies if group.thread == one.thread]
         small = [group for group in of_thread if group.size == "small"]
