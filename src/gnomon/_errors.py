@@ -17,6 +17,18 @@ class SourceError(GnomonError):
         self.remedy = remedy
 
 
+class TracingError(SourceError):
+    """Programs could not be brought into the kernel, or what they need or write is not readable."""
+
+
+class RefusedError(TracingError):
+    """The kernel refused an operation of the tracer; ``errno`` says how."""
+
+    def __init__(self, reason: str, errno: int, remedy: str = "") -> None:
+        super().__init__(reason, remedy)
+        self.errno = errno
+
+
 class RecordingError(GnomonError):
     """A recording could not be written or read."""
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gnomon.analysis.change_point import SHORTEST_BINS, falls, segments, sigma
@@ -15,6 +15,7 @@ def series(*levels, noise=0.0, seed=0):
 
 
 @given(st.integers(0, 10_000), st.integers(6, 300), st.floats(0.1, 30))
+@example(seed=493, bins=6, noise=5.0)
 @settings(max_examples=150, deadline=None)
 def test_noise_alone_is_no_fall(seed, bins, noise):
     assert falls(series((bins, 100), noise=noise, seed=seed)) == []

@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 from gnomon import tables
 from gnomon.analysis.clock_error import ClockError
 from gnomon.analysis.collectives import (
-    BUCKET_NS,
     Bucket,
     Straggler,
     empty_ns,
     stragglers,
     waited_sql,
 )
+from gnomon.analysis.concentration import BIN_NS
 from gnomon.analysis.questions import Scope, Span, ThreadKey
 from gnomon.recording.reader import Recording
 from gnomon.recording.writer import RecordingWriter
@@ -112,7 +112,7 @@ def test_across_hosts_a_wait_counts_beyond_the_doubt_of_the_clocks(tmp_path, err
 def test_the_evidence_gives_the_same_sum(tmp_path):
     recorded = recording(tmp_path, [[0, 10, 100], [500, 450, 400], [600, 700, 650]])
     for one in waits(recorded).values():
-        (row,) = recorded.sql(waited_sql(SCOPE, ONE_CLOCK, one.thread)).to_pylist()
+        (row,) = recorded.sql(waited_sql(SCOPE, ONE_CLOCK, one)).to_pylist()
         assert row["ns"] == one.waited_ns
 
 
@@ -143,7 +143,7 @@ def test_a_queue_is_empty_from_the_end_of_a_wait_to_the_next_launch(tmp_path):
     with Recording.open(tmp_path).session() as session:
         found = empty_ns(session, SCOPE, ThreadKey(None, 1, 1))
 
-    assert found == {BEGIN_NS // BUCKET_NS: 120.0}
+    assert found == {BEGIN_NS // BIN_NS: 120.0}
 
 
 def test_waits_are_bounded_second_by_second():
@@ -155,6 +155,7 @@ def test_waits_are_bounded_second_by_second():
         0,
         1,
         [Bucket(5, 200, 100, 0, 9), Bucket(6, 60, 30, 9, 9), Bucket(7, 0, 0, 9, 9)],
+        None,
     )
 
     assert one.bounded_ns({5: 50.0, 6: 1000.0}) == 100 + 60

@@ -9,7 +9,9 @@ from gnomon.analysis.drops import drops
 from gnomon.analysis.questions import Span
 from gnomon.analysis.steps import steps
 from gnomon.detectors.case import Case
+from gnomon.recording.reader import Recording
 from gnomon.recording.writer import RecordingWriter
+from tests.analysis.recordings import MS, SECOND, call
 from tests.detectors.worlds import World
 
 PART_OF = {
@@ -29,7 +31,7 @@ def found(recording):
         threads = case.dispatch_threads
         first = threads[0] if threads else None
         of_first = first and steps(session, case.scope, first.thread, first.calls, first.span)
-        return drops(recording, session, case.scope, threads, of_first)
+        return drops(recording, session, threads, of_first)
 
 
 @pytest.mark.parametrize("cause", sorted(PART_OF))
@@ -97,3 +99,18 @@ def test_rows_kept_for_being_slow_do_not_count_work(tmp_path):
     ]
 
     assert not found(world.record(tmp_path))
+
+
+@pytest.mark.parametrize("step_s", [4, 7, 10, 12])
+def test_long_steps_are_no_drops(tmp_path, step_s):
+    """A step launches for 3 s, then waits; the recording ends in the middle of one."""
+    rows = []
+    for step in range(12):
+        at_ns = step * step_s * SECOND
+        rows += [call(at_ns + 10 * n * MS, 10_000, "cudaLaunchKernel") for n in range(300)]
+        wait_ns = (step_s - 3) * SECOND - 100 * MS
+        rows.append(call(at_ns + 3 * SECOND + 10 * MS, wait_ns, "cudaStreamSynchronize"))
+    with RecordingWriter(tmp_path, "host-1") as writer:
+        writer.append("host_calls", tables.batch("host_calls", rows))
+
+    assert not found(Recording.open(tmp_path))

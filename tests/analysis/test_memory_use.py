@@ -109,3 +109,14 @@ def test_what_does_not_keep_growing_is_no_growth(values):
 
 def test_too_few_windows_tell_nothing():
     assert growth(series([1, 2, 3, float("nan"), 5])) is None
+
+
+def test_growth_that_ends_in_the_last_quarter_is_none():
+    assert not growth(series([min(16, at) for at in range(WINDOWS)])).is_steady
+
+
+def test_only_what_grew_in_chosen_windows_counts():
+    is_at_work = np.array([True, False, True, True])
+    found = series([10, 15, 17, 20]).while_at_work(is_at_work)
+
+    assert found.bytes.tolist() == [10, 10, 12, 15]

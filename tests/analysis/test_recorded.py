@@ -14,7 +14,9 @@ SPAN = Span(BEGIN_NS, BEGIN_NS + 1_000_000_000)
 def counted(path, rows_of, observers=()):
     with RecordingWriter(path, "host-1") as writer:
         for table, rows in rows_of.items():
-            stamped = [{"ts_ns": BEGIN_NS + 5, "duration_ns": 1, "pid": 1} | row for row in rows]
+            stamped = [{"ts_ns": BEGIN_NS + 5, "duration_ns": 1} | row for row in rows]
+            if table != "losses":
+                stamped = [{"pid": 1} | row for row in stamped]
             writer.append(table, tables.batch(table, stamped))
     with Recording.open(path).session() as session:
         scope = Scope(SPAN, observers)
@@ -48,3 +50,21 @@ def test_calls_are_those_into_cuda_by_what_is_known_of_them(tmp_path):
     assert (found.calls_off_cpu, found.calls_unclassed) == (2, 1)
     assert (found.calls_biased, found.calls_order_known) == (1, 1)
     assert (found.stays, found.stays_unclassed, found.stays_unexplained) == (2, 1, 1)
+
+
+def test_losses_are_those_of_calls_and_stays_that_leave_holes(tmp_path):
+    found = counted(
+        tmp_path / "r",
+        {
+            "losses": [
+                {"table": "host_calls", "rows": 7, "reason": "buffer_full"},
+                {"table": "host_calls", "rows": 100, "reason": "pruned"},
+                {"table": "off_cpu", "rows": 5},
+                {"table": "off_cpu", "rows": None},
+                {"table": "gpu_counters", "rows": 9},
+                {"table": None, "rows": None},
+            ]
+        },
+    )
+
+    assert (found.calls_lost, found.stays_lost, found.losses_uncounted) == (7, 5, 2)

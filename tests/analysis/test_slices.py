@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gnomon.analysis import slices as slicing
@@ -65,6 +65,7 @@ def cut_at(monkeypatch, *seconds):
     cuts=st.lists(st.integers(0, MINUTE), unique=True, max_size=8).map(sorted),
     by=st.sampled_from([None, 7 * s.SECOND_NS, 20 * s.SECOND_NS]),
 )
+@example(busy=[0.0] * (MINUTE - 3) + [51.0] * 3, cuts=[14], by=None)  # just at a threshold
 def test_slicing_changes_no_number(busy, cuts, by):
     measurements = filled(busy)
     whole = [numbers(one) for one in summarize(measurements, by=by)]

@@ -5,7 +5,7 @@ import pytest
 
 from gnomon.analysis.activity import ThreadActivity
 from gnomon.analysis.lanes import Grid
-from gnomon.analysis.questions import Scope, Span, ThreadKey
+from gnomon.analysis.questions import Span, ThreadKey
 from gnomon.analysis.steps import Mark, Steps
 from gnomon.analysis.throughput import active_grid, counted_launches_per_s, throughput, tokens_per_s
 from gnomon.recording.memory import MemoryRecording
@@ -64,7 +64,7 @@ def test_a_few_phases_do_not_tell_how_throughput_went():
 def test_a_step_counts_in_each_second_for_its_share_of_it():
     starts = BEGIN_NS + (np.array([0.5, 1.5, 2.0, 2.5, 4.5]) * SECOND_NS).astype(np.int64)
     steps = Steps(ThreadKey(None, 1, 1), Mark("cudaStreamSynchronize", None, None), 9, starts)
-    found = throughput(MemoryRecording(), None, None, GRID, steps)
+    found = throughput(MemoryRecording(), None, GRID, steps)
 
     assert found.metric == "steps"
     assert found.is_done
@@ -76,7 +76,7 @@ def test_steps_that_are_only_queued_are_not_done():
     starts = BEGIN_NS + np.arange(9) * SECOND_NS
     steps = Steps(ThreadKey(None, 1, 1), Mark("cudaLaunchKernel", 7, None), 9, starts)
 
-    assert not throughput(MemoryRecording(), None, None, GRID, steps).is_done
+    assert not throughput(MemoryRecording(), None, GRID, steps).is_done
 
 
 def test_sampled_launches_count_by_their_weight(tmp_path):
@@ -85,7 +85,7 @@ def test_sampled_launches_count_by_their_weight(tmp_path):
     with recording.session() as session:
         span = Span(world.begin_ns, world.end_ns)
         grid = Grid(span, 6, SECOND_NS)
-        found = counted_launches_per_s(session, Scope(span), grid)
+        found = counted_launches_per_s(session, grid)
     launched = len(world.jobs[0].steps) * world.knobs.launches
 
     assert found.sum() == pytest.approx(launched, rel=0.15)
@@ -99,3 +99,14 @@ def test_bins_cover_the_time_in_which_somebody_fed_a_gpu():
     assert active_grid(threads, SECOND_NS, 3).bins == 3
     assert active_grid([activity(1, 1.5)], SECOND_NS, 100) is None
     assert active_grid([], SECOND_NS, 100) is None
+
+
+@pytest.mark.parametrize(("step_s", "until_s"), [(7, 28), (0.5, None)])
+def test_what_follows_the_last_step_may_be_a_part_of_one(step_s, until_s):
+    starts = BEGIN_NS + (np.arange(5) * step_s * SECOND_NS).astype(np.int64)
+    steps = Steps(ThreadKey(None, 1, 1), Mark("cudaStreamSynchronize", None, None), 9, starts)
+    grid = active_grid([activity(0, 34)], SECOND_NS, 100, steps)
+    until_ns = throughput(MemoryRecording(), None, grid, steps).until_ns
+
+    assert grid.bin_ns == max(SECOND_NS, 3 * step_s * SECOND_NS)
+    assert until_ns == (until_s and BEGIN_NS + until_s * SECOND_NS)

@@ -60,9 +60,9 @@ def test_tokens_of_a_phase_are_spread_over_it(tmp_path):
 
 
 def test_it_is_plain_data_for_json(tmp_path, world):
-    document = json.loads(
-        json.dumps(told(world.record(tmp_path), period_ns=3 * SECOND_NS).to_json())
-    )
+    span = Span(world.begin_ns, world.end_ns)
+    found = told(world.record(tmp_path), span, period_ns=3 * SECOND_NS)
+    document = json.loads(json.dumps(found.to_json()))
 
     assert document["schema"] == 1
     assert len(document["periods"]) == 4

@@ -6,7 +6,7 @@ from gnomon.analysis.clock_error import ClockError
 from gnomon.analysis.coverage import Loss
 from gnomon.analysis.drops import Difference, Drop
 from gnomon.analysis.lanes import Grid, Lane
-from gnomon.analysis.questions import Span, ThreadKey
+from gnomon.analysis.questions import Span, ThreadKey, literal
 from gnomon.analysis.throughput import Throughput
 from gnomon.cli.explain_words import Frame
 from gnomon.detectors.finding import Evidence, Finding, Gain, RuledOut
@@ -23,6 +23,7 @@ FRAME = Frame(Meta(1, gpus={GPU: {"index": 0, "name": "NVIDIA H200"}}), BEGIN_NS
 THREAD = ThreadKey("node-1", 41, 42)
 # What somebody calls a thread in the hope that a terminal, a browser or a wiki obeys.
 HOSTILE = '\x1b[2J\u202e</script><img src=x onerror=alert(1)>`"|[x](y)'
+HOSTILE_EVIDENCE = Evidence("x", 1, "ns", f"SELECT {literal(HOSTILE)} AS name")
 
 
 def finding(**changed):

@@ -90,7 +90,7 @@ def test_a_recording_of_one_instant_is_looked_at(gnomon, tmp_path):
     done = gnomon("explain", tmp_path / "r", "--html", tmp_path / "p.html")
 
     assert done.returncode == 0
-    assert "Nothing wrong was found\n" in done.stdout
+    assert "Nothing wrong was found; " in done.stdout
     assert "1 CUDA call of 1 thread" in done.stdout
 
 

@@ -13,6 +13,7 @@ from gnomon.cli.explain_page import page, write
 from tests.cli.explanations import (
     FRAME,
     HOSTILE,
+    HOSTILE_EVIDENCE,
     LACKING,
     THREAD,
     explanation,
@@ -78,7 +79,8 @@ def test_a_page_without_anything_is_a_page():
 
 
 def test_nothing_is_fetched_and_no_text_is_obeyed():
-    text = made(finding(thread=HOSTILE), name=HOSTILE, names={THREAD: HOSTILE})
+    hostile = finding(thread=HOSTILE, evidence=[HOSTILE_EVIDENCE])
+    text = made(hostile, name=HOSTILE, names={THREAD: HOSTILE})
 
     assert set(re.findall(r"""<[^>]*\s(?:src|href)=["']?(#|data:,|.)""", text)) == {"#", "data:,"}
     assert "<img" not in text

@@ -1,13 +1,23 @@
 """The terminal's view: what is wrong, where, when, what it cost, why, what to do."""
 
 import io
+import re
 
+import duckdb
 import pytest
 
+from gnomon.cli import explain_words as words
 from gnomon.cli.explain_text import print_explanation
 from gnomon.cli.rendering import console
 from gnomon.enums import Cause
-from tests.cli.explanations import FRAME, HOSTILE, LACKING, explanation, finding
+from tests.cli.explanations import (
+    FRAME,
+    HOSTILE,
+    HOSTILE_EVIDENCE,
+    LACKING,
+    explanation,
+    finding,
+)
 
 
 def shown(made, **how):
@@ -53,7 +63,7 @@ def test_queries_are_shown_unbroken_when_they_are_asked_for():
 def test_silence_says_what_was_looked_at_and_what_was_not_seen():
     text = shown(LACKING)
 
-    assert "Nothing wrong was found; 1 detector failed" in text
+    assert "Nothing wrong was found; 1 detector failed; 2 detectors lacked something" in text
     assert "io_wait, host_bound: no stays\n" in text
     assert "host_bound: no GPU counters\n" in text
     assert "3 rows of off_cpu were not kept (tracer: ring_full)" in text
@@ -103,7 +113,16 @@ def test_time_that_threads_lost_at_once_is_no_share():
 
 
 def test_a_name_cannot_move_the_cursor():
-    text = shown(explanation(finding(thread=HOSTILE)))
+    made = explanation(finding(thread=HOSTILE, evidence=[HOSTILE_EVIDENCE]))
+    text = shown(made, has_queries=True)
 
     assert "\\u{1b}[2J\\u{202e}" in text.replace("\n            ", "")
     assert not {"\x1b", "\u202e"} & set(text)
+
+
+def test_a_query_with_letters_that_are_not_seen_gives_the_same_answer():
+    made = explanation(finding(evidence=[HOSTILE_EVIDENCE]))
+    (query,) = re.findall(r"SELECT .* AS name", shown(made, has_queries=True))
+
+    assert duckdb.sql(query).fetchall() == [(HOSTILE,)]
+    assert "it''s a plain ''name''" in words.query("SELECT 'it''s a plain ''name'''")

@@ -2,6 +2,8 @@
 
 from dataclasses import fields, replace
 
+import pytest
+
 from gnomon.analysis.recorded import Recorded
 from gnomon.detectors.needs import Need, lacking
 
@@ -22,6 +24,9 @@ ALL = Recorded(
     vram_readings=9,
     rss_readings=9,
     host_readings=9,
+    calls_lost=0,
+    stays_lost=0,
+    losses_uncounted=0,
 )
 
 
@@ -58,3 +63,16 @@ def test_calls_tell_of_scheduling_where_no_stays_are_recorded():
 
     assert Need.SCHEDULING not in found
     assert found[Need.CLASSES].startswith("100 of 100 calls off the CPU")
+
+
+@pytest.mark.parametrize(
+    ("lost", "said"),
+    [
+        ({"stays_lost": 500}, "500 of 1,000 stays off the CPU were lost"),
+        ({"calls_lost": 250}, "250 of 1,250 CUDA calls were lost"),
+        ({"losses_uncounted": 1}, "nobody counted"),
+    ],
+)
+def test_rows_that_were_lost_are_told(lost, said):
+    assert said in lacking(replace(ALL, **lost))[Need.ALL_ROWS]
+    assert lacking(replace(ALL, calls_lost=5, stays_lost=3)) == {}

@@ -3,10 +3,15 @@
 from gnomon.analysis.questions import Span
 from gnomon.detectors import registry, report
 from gnomon.detectors.needs import Need
-from gnomon.enums import Severity
+from gnomon.enums import Cause, Severity
 from tests.cli.explanations import BEGIN_NS, SECOND_NS, SPAN, explanation, finding
 
 CALL = {"pid": 1, "tid": 1, "layer": "cuda_runtime", "operation": "cudaFree", "duration_ns": 1000}
+
+
+def leak(**changed):
+    """A finding that counters need not bound."""
+    return finding(cause=Cause.MEMORY_LEAK, **changed)
 
 
 def detector(*found, needs=()):
@@ -28,8 +33,8 @@ def explained(monkeypatch, case, detectors, **asked):
 def test_what_is_less_severe_than_asked_for_is_counted_and_left_out(monkeypatch, case_with):
     case = case_with(host_calls=[CALL | {"ts_ns": BEGIN_NS}])
     found = {
-        "one": detector(finding(severity=Severity.INFO), finding()),
-        "two": detector(finding(severity=Severity.CRITICAL)),
+        "one": detector(leak(severity=Severity.INFO), leak()),
+        "two": detector(leak(severity=Severity.CRITICAL)),
     }
 
     whole = explained(monkeypatch, case, found)

@@ -65,7 +65,7 @@ def test_a_check_says_what_it_could_not_see(vllm):
     assert found["less_severe"] > 0
     assert {one["severity"] for one in found["findings"]} <= {"warning", "critical"}
     lacked = {one["detector"]: one["lacked"] for one in found["could_not_see"]}
-    assert "7,741 of 7,749 stays off the CPU" in lacked["cpu_contention"][0]
+    assert "7,749 of 7,757 stays off the CPU" in lacked["cpu_contention"][0]
 
 
 def test_statistics_are_those_of_the_file_to_the_nanosecond(vllm):

@@ -12,13 +12,14 @@ from gnomon.recording.writer import RecordingWriter
 BEGIN_NS = 1_795_202_080_000_000_000
 
 
-def recording(path, host, *, calls=(), gpus=()):
+def recording(path, host, *, calls=(), gpus=(), host_id=None):
     """A recording of calls, given as (ns after the begin, tid, host of the row or None)."""
+    facts = {"name": host, "id": host_id}
     with RecordingWriter(path, host or "nobody") as writer:
         writer.update_meta(
             Meta(
                 tables.SCHEMA_VERSION,
-                host={"name": host} if host else {},
+                host={name: fact for name, fact in facts.items() if fact},
                 gpus={uuid: {"name": "NVIDIA H200"} for uuid in gpus},
             )
         )
@@ -98,6 +99,28 @@ def test_a_recording_without_a_name_of_its_host_is_called_by_its_directory(tmp_p
     )
 
     assert [row["host"] for row in both.read("host_calls").to_pylist()] == ["x", "named"]
+
+
+def test_recordings_that_do_not_name_their_host_are_not_taken_for_one(tmp_path):
+    both = Together(
+        [recording(tmp_path / name, None, calls=[(1, 7, None)]) for name in ("a/run", "b/run")]
+    )
+
+    assert {row["host"] for row in both.read("host_calls").to_pylist()} == {
+        f"run ({tmp_path / 'a/run'})",
+        f"run ({tmp_path / 'b/run'})",
+    }
+
+
+def test_hosts_of_one_name_are_told_apart_by_their_ids(tmp_path):
+    ranks = [
+        recording(tmp_path / str(rank), "vm", calls=[(rank, 7, None)], host_id=host_id)
+        for rank, host_id in enumerate(("id-1", "id-2", "id-2"))
+    ]
+
+    hosts = [row["host"] for row in Together(ranks).read("host_calls").to_pylist()]
+    assert hosts == ["vm (id-1)", "vm (id-2)", "vm (id-2)"]
+    assert {row["host"] for row in Together(ranks[1:]).read("host_calls").to_pylist()} == {None}
 
 
 def test_an_empty_recording_beside_others_changes_nothing(tmp_path):

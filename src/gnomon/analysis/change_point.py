@@ -112,10 +112,12 @@ def sigma(values: Floats) -> float:
 def _is_below(values: Floats, segment: Segment, usual: Segment, noise: float) -> bool:
     missing = usual.level - segment.level
     error = sum(
-        max(noise, float(np.std(values[one.first : one.end]))) ** 2 / one.bins
+        max(noise, float(np.std(values[one.first : one.end], ddof=1))) ** 2 / one.bins
         for one in (segment, usual)
     )
-    return missing > SHALLOWEST * usual.level and missing > ERRORS_APART * error**0.5
+    # The scatter of few bins is itself a matter of luck: less so with every degree of freedom.
+    apart = ERRORS_APART * (1 + ERRORS_APART / (segment.bins + usual.bins - 2))
+    return missing > SHALLOWEST * usual.level and missing > apart * error**0.5
 
 
 def _fall(values: Floats, low: list[Segment], before: Segment, after: Segment | None) -> Fall:

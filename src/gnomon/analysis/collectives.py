@@ -17,8 +17,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gnomon.analysis.concentration import BIN_NS, concentration
+from gnomon.analysis.gpu_idle import Stretch
 from gnomon.analysis.operations import CUDA_LAYERS, DISPATCH, Kind, condition
-from gnomon.analysis.questions import Scope, ThreadKey, literal
+from gnomon.analysis.questions import Scope, Span, ThreadKey, literal
 from gnomon.recording.base import Session
 
 if TYPE_CHECKING:
@@ -29,7 +31,6 @@ WHOLE = (
     "communicator IS NOT NULL AND sequence IS NOT NULL AND rank IS NOT NULL "
     "AND duration_ns IS NOT NULL AND peer_rank IS NULL"
 )
-BUCKET_NS = 1_000_000_000
 
 WAITS_SQL = """\
 WITH entered AS (
@@ -57,7 +58,7 @@ LATE_SQL = """\
     coalesce(sum(waited_ns), 0) AS waited_ns, coalesce(max(waited_ns), 0) AS late_ns
   FROM waits GROUP BY ALL
 )
-SELECT last_host AS host, last_pid AS pid, last_tid AS tid, last_ns // {bucket} AS bucket,
+SELECT last_host AS host, last_pid AS pid, last_tid AS tid, (last_ns - 1) // {bucket} AS bucket,
   min(last_rank) AS rank, max(ranks) AS ranks, count(*) AS collectives,
   sum(waited_ns)::BIGINT AS waited_ns, sum(late_ns)::BIGINT AS late_ns,
   min(last_ns - late_ns) AS from_ns, max(last_ns) AS to_ns
@@ -65,7 +66,7 @@ FROM late GROUP BY host, pid, tid, bucket ORDER BY host, pid, tid, bucket"""
 
 # Between the end of a wait for all of a stream and the next work put into one, the stream is empty.
 EMPTY_SQL = """\
-SELECT next_ns // {bucket} AS bucket, sum(next_ns - ts_ns)::BIGINT AS empty_ns FROM (
+SELECT (next_ns - 1) // {bucket} AS bucket, sum(next_ns - ts_ns)::BIGINT AS empty_ns FROM (
   SELECT ts_ns, {drains} AS drains,
     lead({feeds}) OVER following AS feeds, lead(ts_ns) OVER following AS next_ns
   FROM host_calls WHERE {where} AND {thread} AND layer IN ({layers}) AND (depth > 0) IS NOT TRUE
@@ -75,6 +76,13 @@ SELECT next_ns // {bucket} AS bucket, sum(next_ns - ts_ns)::BIGINT AS empty_ns F
 # A wait for an event may leave work behind it.
 _WAITS = condition(Kind.SYNCHRONIZATION)
 _DRAINS = f"({_WAITS} AND operation NOT LIKE '%Event%')"
+
+
+# How many collectives ended their waits in some bins, of those that a thread took part in.
+JOINT_SQL = """\
+{waits}
+SELECT count(DISTINCT (communicator, sequence)) AS collectives FROM waits
+WHERE {when} AND communicator IN (SELECT communicator FROM waits WHERE {came_last})"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +101,11 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True)
 class Straggler:
-    """A thread that came last to ``collectives``; ``ranks``: how many took part in each."""
+    """A thread that came last to ``collectives``; ``ranks``: how many took part in each.
+
+    Of all the times when it came last, those that hold nearly all of what it cost: they came in
+    ``bins``; None where that is all of them.
+    """
 
     thread: ThreadKey
     rank: int
@@ -102,6 +114,7 @@ class Straggler:
     from_ns: int
     to_ns: int
     buckets: Sequence[Bucket]
+    bins: Span | None
 
     @property
     def waited_ns(self) -> int:
@@ -136,7 +149,7 @@ def stragglers(
     ``errors``: the clocks of hosts. Waits for a rank on another host count as far as they exceed
     the uncertainty of both clocks, and not at all where these are not tied together.
     """
-    query = LATE_SQL.format(waits=waits_sql(scope, errors), bucket=BUCKET_NS)
+    query = LATE_SQL.format(waits=waits_sql(scope, errors), bucket=BIN_NS)
     by_thread: dict[ThreadKey, list[dict[str, int]]] = {}
     for row in session.rows(query):
         key = ThreadKey(row.pop("host"), row.pop("pid"), row.pop("tid"))
@@ -155,14 +168,34 @@ def waits_sql(scope: Scope, errors: Mapping[str | None, ClockError]) -> str:
     )
 
 
-def waited_sql(scope: Scope, errors: Mapping[str | None, ClockError], last: ThreadKey) -> str:
+def waited_sql(scope: Scope, errors: Mapping[str | None, ClockError], one: Straggler) -> str:
     """Return the SELECT of what others waited for one thread, in sum."""
-    conditions = " AND ".join(
-        f"last_{name} IS NOT DISTINCT FROM {literal(value)}"
-        for name, value in (("host", last.host), ("pid", last.pid), ("tid", last.tid))
-    )
     waits = waits_sql(scope, errors)
-    return f"{waits}\nSELECT sum(waited_ns)::BIGINT AS ns FROM waits WHERE {conditions}"
+    return f"{waits}\nSELECT sum(waited_ns)::BIGINT AS ns FROM waits WHERE {came_last(one)}"
+
+
+def joint_sql(scope: Scope, errors: Mapping[str | None, ClockError], one: Straggler) -> str:
+    """Return the SELECT of how many collectives there were, whoever came last, meanwhile."""
+    return JOINT_SQL.format(
+        waits=waits_sql(scope, errors),
+        when=f"last_ns BETWEEN {one.from_ns} AND {one.to_ns}",
+        came_last=came_last(one),
+    )
+
+
+def came_last(one: Straggler) -> str:
+    """As it stands in a WHERE of ``waits``: this thread came last, in its bins."""
+    conditions = [
+        f"last_{name} IS NOT DISTINCT FROM {literal(value)}"
+        for name, value in (
+            ("host", one.thread.host),
+            ("pid", one.thread.pid),
+            ("tid", one.thread.tid),
+        )
+    ]
+    if one.bins is not None:
+        conditions.append(f"last_ns > {one.bins.from_ns} AND last_ns <= {one.bins.to_ns}")
+    return " AND ".join(conditions)
 
 
 def empty_ns(session: Session, scope: Scope, thread: ThreadKey) -> Mapping[int, float]:
@@ -171,7 +204,7 @@ def empty_ns(session: Session, scope: Scope, thread: ThreadKey) -> Mapping[int, 
     Work that other threads or streams have queued is not seen.
     """
     query = EMPTY_SQL.format(
-        bucket=BUCKET_NS,
+        bucket=BIN_NS,
         drains=_DRAINS,
         feeds=condition(*DISPATCH),
         waits=_WAITS,
@@ -192,15 +225,19 @@ def _by_host(values: Mapping[str | None, int], otherwise: str) -> str:
 
 
 def _straggler(key: ThreadKey, rows: Sequence[dict[str, int]]) -> Straggler:
+    found = concentration([Stretch(row["from_ns"], row["to_ns"], row["waited_ns"]) for row in rows])
+    bins = None if found is None or found.is_all else found.bins
+    told = [row for row in rows if bins is None or bins.from_ns < row["to_ns"] <= bins.to_ns]
     return Straggler(
         thread=key,
-        rank=min(row["rank"] for row in rows),
-        ranks=max(row["ranks"] for row in rows),
-        collectives=sum(row["collectives"] for row in rows),
-        from_ns=min(row["from_ns"] for row in rows),
-        to_ns=max(row["to_ns"] for row in rows),
+        rank=min(row["rank"] for row in told),
+        ranks=max(row["ranks"] for row in told),
+        collectives=sum(row["collectives"] for row in told),
+        from_ns=min(row["from_ns"] for row in told),
+        to_ns=max(row["to_ns"] for row in told),
         buckets=[
             Bucket(row["bucket"], row["waited_ns"], row["late_ns"], row["from_ns"], row["to_ns"])
-            for row in rows
+            for row in told
         ],
+        bins=bins,
     )

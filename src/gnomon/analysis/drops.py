@@ -1,8 +1,10 @@
 """Drops of throughput: when, how deep, and what the threads that feed the GPU did instead.
 
-A drop is told from the levels of throughput over time (``change_point``). Where all that is known
-is what was queued (launches, and steps without a wait), less of it is a drop only if the GPU got
-idle, too (without counters: if its thread did not wait for it more): else each launch may do more.
+A drop is told from the levels of throughput over time (``change_point``), in bins of several steps
+each; what follows the last step, and may be a part of one, is not looked at. Where all that is
+known is what was queued (launches, and steps without a wait), less of it is a drop only if the GPU
+got idle, too (without counters: if its thread did not wait for it more): else each launch may do
+more.
 Where the threads mostly slept before, throughput is a matter of demand, and less of it no drop.
 
 Causes are what took more nanoseconds of a thread's second in it than in the healthy stretches
@@ -20,8 +22,18 @@ import numpy as np
 from gnomon.analysis.activity import ThreadActivity
 from gnomon.analysis.change_point import MOST_BINS, Fall, falls
 from gnomon.analysis.intervals import Floats, Ints
-from gnomon.analysis.lanes import IN_CALLS, IO, OWN_CODE, RUN_QUEUE, WAITING, Grid, Lane, lanes
-from gnomon.analysis.questions import Scope, Span, ThreadKey
+from gnomon.analysis.lanes import (
+    IN_CALLS,
+    IO,
+    LAUNCHED,
+    OWN_CODE,
+    RUN_QUEUE,
+    WAITING,
+    Grid,
+    Lane,
+    lanes,
+)
+from gnomon.analysis.questions import Span, ThreadKey
 from gnomon.analysis.series import series
 from gnomon.analysis.steps import Steps
 from gnomon.analysis.throughput import Throughput, active_grid, throughput
@@ -88,6 +100,15 @@ class Drop:
     causes: Sequence[Difference]
     gpus: Sequence[GpuDifference]
 
+    @property
+    def is_gpu_as_busy(self) -> bool | None:
+        """Whether no GPU idled more than before, as far as it matters; None where not measured."""
+        idle = [(one.before["idle_pct"], one.during["idle_pct"]) for one in self.gpus]
+        more = [
+            during - before for before, during in idle if before is not None and during is not None
+        ]
+        return max(more) < IDLE_OF_DEPTH * self.depth_pct if more else None
+
     def to_json(self) -> dict[str, Any]:
         """Return plain data for ``json.dumps``."""
         return asdict(self)
@@ -96,21 +117,22 @@ class Drop:
 def drops(
     measurements: Measurements,
     session: Session,
-    scope: Scope,
     threads: Sequence[ThreadActivity],
     steps: Steps | None,
+    launched: str = LAUNCHED,
 ) -> Sequence[Drop]:
-    """Return the drops in a scope, in the order of time.
+    """Return the drops while threads were active, in the order of time.
 
-    ``threads``: who feeds GPUs, the busiest first; ``steps``: of the busiest, where it has any.
+    ``threads``: who feeds GPUs, the busiest first; ``steps``: of the busiest, where it has any;
+    ``launched``: see ``lanes.launches_per_s``.
     """
     if threads and threads[0].biased:
         steps = None  # calls that mark them may not have been kept
-    grid = active_grid(threads, BIN_NS, MOST_BINS)
-    work = None if grid is None else throughput(measurements, session, scope, grid, steps)
+    grid = active_grid(threads, BIN_NS, MOST_BINS, steps)
+    work = None if grid is None else throughput(measurements, session, grid, steps, launched)
     if work is None:
         return ()
-    found = falls(work.per_s)
+    found = falls(_known(work))
     if not found:
         return ()
     worst = sorted(found, key=lambda one: -one.depth * (one.end - one.first))[:MOST_DROPS]
@@ -122,14 +144,17 @@ def drops(
     return [one for one in told if one is not None and (work.is_done or _starved(one))]
 
 
+def _known(work: Throughput) -> Floats:
+    """Return the bins of which is known what was done in them; shape (bins,)."""
+    if work.until_ns is None:
+        return work.per_s
+    return work.per_s[: max(0, (work.until_ns - work.grid.span.from_ns) // work.grid.bin_ns)]
+
+
 def _starved(drop: Drop) -> bool:
     """Tell whether less was queued because of the host, and not because each launch did more."""
-    idle = [(one.before["idle_pct"], one.during["idle_pct"]) for one in drop.gpus]
-    known = [
-        during - before for before, during in idle if before is not None and during is not None
-    ]
-    if known:
-        return max(known) >= IDLE_OF_DEPTH * drop.depth_pct
+    if drop.is_gpu_as_busy is not None:
+        return not drop.is_gpu_as_busy
     return bool(drop.causes) and drop.causes[0].part not in {WAITING, IN_CALLS}
 
 

@@ -1,7 +1,8 @@
 """When a GPU had nothing to run: the bound of what its host can have lost.
 
 A thread that is kept from its work while the GPU still has work queued loses nothing. Idle time is
-the ledger's (neither the engine was active nor a link moved data), in bins of ``BIN_NS``.
+the ledger's (neither the engine was active nor a link moved data), in bins of ``BIN_NS``; where the
+GPU has no such counters, what NVML's busy share leaves.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class GpuIdle:
 def _around(one: Stretch) -> tuple[int, int]:
     if one.to_ns - one.from_ns >= BIN_NS:
         return one.from_ns, one.to_ns
-    bin_ns = one.to_ns // BIN_NS * BIN_NS
+    bin_ns = (one.to_ns - 1) // BIN_NS * BIN_NS
     return min(one.from_ns, bin_ns), bin_ns + BIN_NS
 
 
@@ -73,6 +74,8 @@ def gpu_idle(measurements: Measurements, gpu_uuid: str, span: Span) -> GpuIdle |
     bins = min(MOST_BINS, max(1, round((span.to_ns - span.from_ns) / BIN_NS)))
     shown = series(measurements, gpu_uuid, from_ns=span.from_ns, to_ns=span.to_ns, bins=bins)
     idle_pct = np.array(shown["idle_pct"], dtype=np.float64)  # None becomes NaN
+    if np.isnan(idle_pct).all():
+        idle_pct = 100.0 - np.array(shown["busy_pct"], dtype=np.float64)
     if np.isnan(idle_pct).all():
         return None
     edges_ns = np.linspace(span.from_ns, span.to_ns, bins + 1).astype(np.int64)

@@ -58,8 +58,10 @@ SELECT host, pid, tid, bin::BIGINT AS bin, {sums} FROM pieces GROUP BY host, pid
 
 LAUNCHES_SQL = """\
 SELECT ((ts_ns - 1 - {from_ns}) // {bin_ns})::BIGINT AS bin,
-  sum(coalesce(weight, 1))::DOUBLE AS launches
+  sum(coalesce(weight, 1))::DOUBLE AS launches,
+  coalesce(bool_and(selection <> 'biased' AND weight IS NOT NULL), FALSE) AS are_counted
 FROM host_calls WHERE {where} GROUP BY bin"""
+LAUNCHED = condition(Kind.LAUNCH, Kind.GRAPH_LAUNCH)
 
 _STAYS = {
     RUN_QUEUE: "coalesce(run_queue_ns, 0)",
@@ -125,17 +127,20 @@ def lanes(session: Session, grid: Grid, threads: Sequence[ThreadKey]) -> Sequenc
     ]
 
 
-def launches_per_s(session: Session, grid: Grid) -> Sequence[float] | None:
+def launches_per_s(
+    session: Session, grid: Grid, *, launched: str = LAUNCHED, must_count: bool = False
+) -> Sequence[float] | None:
     """Return launches of kernels and graphs in each bin, of all threads; None without any.
 
     Rows count by their weight; of rows without one (kept for being slow) only they themselves.
+    ``must_count``: None where there are such rows. ``launched``: SQL that is true of launches; a
+    list of the names that occur takes half the time of a pattern.
     """
-    launched = condition(Kind.LAUNCH, Kind.GRAPH_LAUNCH)
     where = f"{grid.span.condition} AND {launched} AND {_OUTERMOST}"
     rows = session.rows(
         LAUNCHES_SQL.format(from_ns=grid.span.from_ns, bin_ns=grid.bin_ns, where=where)
     )
-    if not rows:
+    if not rows or (must_count and not all(row["are_counted"] for row in rows)):
         return None
     counts = np.zeros(grid.bins)
     for row in rows:

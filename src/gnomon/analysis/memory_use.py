@@ -10,12 +10,13 @@ series are equally long.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from gnomon.analysis.intervals import Floats
 from gnomon.analysis.latency import Operation, among
@@ -23,6 +24,8 @@ from gnomon.analysis.operations import CUDA_LAYERS, Kind
 from gnomon.analysis.questions import Scope, Span, literal
 from gnomon.enums import CallLayer
 from gnomon.recording.base import Session
+
+Bools = npt.NDArray[np.bool_]
 
 # Memory of the host, and addresses without memory behind them.
 NOT_DEVICE = ("Host", "Map", "Unmap", "Address")
@@ -32,7 +35,8 @@ MOST_BYTES = 1 << 48
 # less than one in 1,000.
 FEWEST_WINDOWS = 8
 STEADY_TAU = 0.8
-# In its second half a leak grows at least this much of its pace; a cache fills and stays.
+# In its second half, and in its last quarter, a leak grows at least this much of its pace; a cache
+# fills and stays, and whatever loads has loaded in the end.
 STILL_GROWING = 0.5
 
 OUTSTANDING_SQL = """\
@@ -62,6 +66,10 @@ READINGS_SQL = """\
 SELECT {names}, ((ts_ns - 1 - {from_ns}) // {window_ns})::INT AS place,
   min({column})::BIGINT AS bytes
 FROM {table} WHERE {where} AND {column} IS NOT NULL GROUP BY ALL"""
+
+WORKING_SQL = """\
+SELECT DISTINCT pid, ((ts_ns - 1 - {from_ns}) // {window_ns})::INT AS place
+FROM host_calls WHERE {where} AND {is_launch}"""
 
 
 class Memory(StrEnum):
@@ -98,6 +106,21 @@ class MemoryUse:
     gpu_uuid: str | None = None
     allocations: int = 0
     releases: int = 0
+
+    def until(self, end_ns: int) -> MemoryUse:
+        """Return the same without the windows that begin at ``end_ns`` or later."""
+        window_ns = _window_ns(self.span, len(self.bytes))
+        kept = max(0, min(len(self.bytes), -(-(end_ns - self.span.from_ns) // window_ns)))
+        end_ns = min(self.span.to_ns, self.span.from_ns + kept * window_ns)
+        return replace(self, span=Span(self.span.from_ns, end_ns), bytes=self.bytes[:kept])
+
+    def while_at_work(self, is_at_work: Bools) -> MemoryUse:
+        """Return the same as if nothing had grown in other windows; ``is_at_work``: (windows,)."""
+        known = np.flatnonzero(~np.isnan(self.bytes))
+        grown = np.diff(self.bytes[known], prepend=self.bytes[known][:1])
+        held = self.bytes.copy()
+        held[known] = self.bytes[known][:1] + np.cumsum(np.where(is_at_work[known], grown, 0.0))
+        return replace(self, bytes=held)
 
     def after(self, warm_up: float) -> MemoryUse:
         """Return the same without its first windows: ``warm_up`` (0 to 1) of those with memory."""
@@ -137,13 +160,17 @@ def growth(one: MemoryUse) -> Growth | None:
     tau = float(signs.mean())
     window_s = one.span.seconds / len(one.bytes)
     second_half = _slope(known[half:], values[half:])
+    last = len(known) - max(3, len(known) // 4)
+    at_the_end = _slope(known[last:], values[last:])
     return Growth(
         bytes=slope * (known[-1] - known[0]),
         bytes_per_s=slope / window_s if window_s else 0.0,
         from_bytes=float(values[0]),
         to_bytes=float(values[-1]),
         tau=tau,
-        is_steady=tau >= STEADY_TAU and slope > 0 and second_half >= STILL_GROWING * slope,
+        is_steady=tau >= STEADY_TAU
+        and slope > 0
+        and min(second_half, at_the_end) >= STILL_GROWING * slope,
     )
 
 
@@ -226,6 +253,22 @@ def _held(
         allocations=sum(row["allocations"] for row in rows),
         releases=sum(row["releases"] for row in rows),
     )
+
+
+def working(
+    session: Session, span: Span, operations: Sequence[Operation], windows: int
+) -> Mapping[int | None, Bools]:
+    """Return pid -> whether it launched kernels or graphs in each window; shape (windows,)."""
+    query = WORKING_SQL.format(
+        from_ns=span.from_ns,
+        window_ns=_window_ns(span, windows),
+        where=span.condition,
+        is_launch=among(operations, Kind.LAUNCH, Kind.GRAPH_LAUNCH),
+    )
+    found: dict[int | None, Bools] = {}
+    for row in session.rows(query):
+        found.setdefault(row["pid"], np.zeros(windows, np.bool_))[row["place"]] = True
+    return found
 
 
 def readings(session: Session, span: Span, memory: Memory, windows: int) -> Sequence[MemoryUse]:

@@ -8,7 +8,7 @@ for is its ``reason``, by the stack and by who woke the thread; inside a CUDA ca
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -47,9 +47,12 @@ STACKS = (
     (Reason.REQUEST, r"epoll|\bpoll\b|do_sys_poll|select|recvmsg|recvfrom|accept|zmq"),
 )
 
+# Functions of the kernel that bring a page back (mm/memory.c, mm/page_io.c, mm/swap_state.c).
+SWAP_IN = ("do_swap_page", "swapin_readahead", "swap_read_folio", "swap_readpage")
+
 # What a stack says of a stay, by any of its frames.
 OF_STACKS_SQL = """\
-SELECT stack_hash AS of_stack, bool_or(symbol LIKE '%swap%') AS is_swapped,
+SELECT stack_hash AS of_stack, bool_or(symbol IN ({swap_in})) AS is_swapped,
   CASE {reasons} END AS reason_by_stack
 FROM stacks GROUP BY stack_hash"""
 
@@ -58,13 +61,14 @@ FROM stacks GROUP BY stack_hash"""
 # millions of stays, and names in that pass twice the time. ``call``: when it was left, and, in the
 # lowest bit, whether it synchronises.
 STAYS_SQL = """\
-SELECT * EXCLUDE (call),
+SELECT place, ts_ns, from_ns, duration_ns, run_queue_ns, weight, waker_pid, waker_tid,
+  preemptor_tid, stack_hash,
   CASE WHEN call // 2 > from_ns AND call % 2 = 1 AND coalesce(voluntary_ns, 0) = 0
       AND coalesce(io_ns, 0) = 0 THEN 0
     ELSE run_queue_ns END AS queued_ns,
   CASE WHEN is_swapped IS NOT TRUE THEN io_ns END AS disk_ns,
-  coalesce(voluntary_ns, greatest(0, duration_ns - coalesce(run_queue_ns, 0) - coalesce(io_ns, 0)))
-    AS waiting_ns,
+  coalesce(voluntary_ns, CASE WHEN is_swapped THEN 0 ELSE
+    greatest(0, duration_ns - coalesce(run_queue_ns, 0) - coalesce(io_ns, 0)) END) AS waiting_ns,
   voluntary_ns IS NOT NULL AS is_classed,
   CASE WHEN call // 2 > from_ns THEN 'cuda' WHEN waiting_ns = 0 THEN 'nothing'
     ELSE reason_outside END AS reason
@@ -107,6 +111,8 @@ FROM host_calls JOIN ({who}) AS who ON {is_who}
 WHERE ts_ns > active_from_ns AND ts_ns - duration_ns < active_to_ns
   AND layer IN ({layers}) AND coalesce(depth, 0) = 0 AND off_cpu_ns > 0"""
 
+# To look for a word takes a fraction of what a pattern does.
+IS_SYNCHRONIZATION = f"(contains(operation, 'Synchronize') AND {condition(Kind.SYNCHRONIZATION)})"
 IS_WHO = (
     "host IS NOT DISTINCT FROM active_host AND pid IS NOT DISTINCT FROM active_pid "
     "AND tid IS NOT DISTINCT FROM active_tid"
@@ -127,7 +133,7 @@ SELECT place, reason, is_classed, waker_pid, waker_tid,
   coalesce(round(sum(waiting_ns * weight) FILTER (duration_ns >= {idle})), 0)::BIGINT
     AS long_waiting_ns,
   max(waiting_ns) AS longest_waiting_ns
-FROM ({waits})
+FROM ({waits}) WHERE {where}
 GROUP BY ALL
 ORDER BY place, waiting_ns DESC, reason, is_classed, waker_pid, waker_tid, preemptor_tid"""
 
@@ -136,7 +142,7 @@ STRETCHES_SQL = """\
 SELECT min(from_ns) AS from_ns, max(ts_ns) AS to_ns,
   round(sum({column} * weight))::BIGINT AS lost_ns
 FROM ({waits}) WHERE {column} > 0 AND ({where})
-GROUP BY CASE WHEN duration_ns < {bin} THEN ts_ns // {bin} ELSE ts_ns END
+GROUP BY CASE WHEN duration_ns < {bin} THEN (ts_ns - 1) // {bin} ELSE ts_ns END
 ORDER BY from_ns"""
 
 TOTAL_SQL = """\
@@ -230,6 +236,10 @@ class Waits:
         query = STRETCHES_SQL.format(bin=BIN_NS, column=column, where=where, waits=self.sql)
         return [Stretch(**row) for row in session.rows(query)]
 
+    def circumstances(self, session: Session, where: str) -> Sequence[Circumstance]:
+        """Return why the thread was off the CPU in some of them, the longest waits first."""
+        return [one for _, one in _circumstances(session, self.sql, where)]
+
     def holding_sql(self, holder: ThreadKey, where: str) -> str:
         """Return the SELECT of how long another thread was on the CPU during some of them."""
         holds = f"{self.span.condition} AND {holder.condition}"
@@ -239,14 +249,15 @@ class Waits:
 def waits_sql(spans: Mapping[ThreadKey, Span], *, by_calls: bool = False) -> str:
     """Return the SELECT of all stays of some threads in their spans; ``place`` tells whose."""
     of_stacks = OF_STACKS_SQL.format(
+        swap_in=", ".join(map(literal, SWAP_IN)),
         reasons=" ".join(
             f"WHEN bool_or(regexp_matches(concat_ws(' ', symbol, file), {literal(pattern)})) "
             f"THEN '{reason.value}'"
             for reason, pattern in STACKS
-        )
+        ),
     )
     return (CALLS_SQL if by_calls else STAYS_SQL).format(
-        is_synchronization=condition(Kind.SYNCHRONIZATION),
+        is_synchronization=IS_SYNCHRONIZATION,
         is_loader=IS_LOADER.format(names=literal(LOADER_NAMES)),
         of_stacks=of_stacks,
         who=spans_sql(spans),
@@ -256,15 +267,36 @@ def waits_sql(spans: Mapping[ThreadKey, Span], *, by_calls: bool = False) -> str
 
 
 def circumstances(
-    session: Session, spans: Mapping[ThreadKey, Span], *, by_calls: bool = False
+    session: Session,
+    spans: Mapping[ThreadKey, Span],
+    *,
+    by_calls: bool = False,
+    is_kept: bool = False,
 ) -> Mapping[ThreadKey, Sequence[Circumstance]]:
-    """Return why each of some threads was off the CPU, the longest waits first."""
+    """Return why each of some threads was off the CPU, the longest waits first.
+
+    ``is_kept``: the session keeps the waits (100 bytes each), so that what ``Waits`` is asked of
+    these threads afterwards is cheap.
+    """
     found: dict[ThreadKey, list[Circumstance]] = {key: [] for key in spans}
     if not spans:
         return found
-    keys = list(spans)
     waits = waits_sql(spans, by_calls=by_calls)
-    for row in session.rows(CIRCUMSTANCES_SQL.format(waits=waits, idle=IDLE_STAY_NS)):
-        key = keys[row.pop("place")]
-        found[key].append(Circumstance(**row | {"reason": Reason(row["reason"])}))
+    if is_kept:
+        of_each = {
+            Waits(key, span, by_calls).sql: f"SELECT * FROM {{kept}} WHERE place = {place}"
+            for place, (key, span) in enumerate(spans.items())
+        }
+        session.keep(waits, of_each)
+    keys = list(spans)
+    for place, one in _circumstances(session, waits):
+        found[keys[place]].append(one)
     return found
+
+
+def _circumstances(
+    session: Session, waits: str, where: str = "true"
+) -> Iterator[tuple[int, Circumstance]]:
+    query = CIRCUMSTANCES_SQL.format(waits=waits, idle=IDLE_STAY_NS, where=where)
+    for row in session.rows(query):
+        yield row.pop("place"), Circumstance(**row | {"reason": Reason(row["reason"])})

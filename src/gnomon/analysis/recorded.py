@@ -8,11 +8,11 @@ is known where ``run_queue_ns`` is.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from gnomon.analysis.latency import Operation
 from gnomon.analysis.operations import CUDA_LAYERS
-from gnomon.analysis.questions import Scope
+from gnomon.analysis.questions import Scope, Span
 from gnomon.recording.base import Session
 
 COUNTED = (
@@ -43,6 +43,29 @@ SELECT
   (SELECT count(*) FROM host_samples WHERE {where})::BIGINT AS host_readings"""
 
 
+# Losses of a span are told when it is over. Calls that were pruned are older than all others.
+TOLD_WITHIN_NS = 2_000_000_000
+LOST_SQL = """\
+SELECT
+  coalesce(sum(rows) FILTER ("table" = 'host_calls'), 0)::BIGINT AS calls_lost,
+  coalesce(sum(rows) FILTER ("table" = 'off_cpu'), 0)::BIGINT AS stays_lost,
+  count(*) FILTER (rows IS NULL)::BIGINT AS losses_uncounted
+FROM losses WHERE {where} AND coalesce("table" IN ('host_calls', 'off_cpu'), TRUE)
+  AND NOT coalesce("table" = 'host_calls' AND reason = 'pruned', FALSE)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Rows of calls and of stays off the CPU that were measured and not kept.
+
+    ``losses_uncounted``: how often it is not known how many.
+    """
+
+    calls_lost: int
+    stays_lost: int
+    losses_uncounted: int
+
+
 @dataclass(frozen=True, slots=True)
 class Recorded:
     """Counts over a span, the recorder's own threads left out; calls are those into CUDA.
@@ -50,7 +73,8 @@ class Recorded:
     ``calls_off_cpu``: with time off the CPU in them, ``calls_unclassed`` of these without a class.
     ``calls_order_known``: of which is known whether they were the first of their function.
     ``stays_unexplained``: stays off the CPU of which neither who woke the thread nor a stack is
-    known. ``gpus``: those with counters.
+    known. ``gpus``: those with counters. What was
+    lost is as in ``Lost``, and not in the other counts.
     """
 
     threads: int
@@ -68,6 +92,16 @@ class Recorded:
     vram_readings: int
     rss_readings: int
     host_readings: int
+    calls_lost: int
+    stays_lost: int
+    losses_uncounted: int
+
+
+def lost_rows(session: Session, span: Span) -> Lost:
+    """Return what was lost of calls and stays in a span."""
+    told = Span(span.from_ns, span.to_ns + TOLD_WITHIN_NS)
+    (row,) = session.rows(LOST_SQL.format(where=told.condition))
+    return Lost(**row)
 
 
 def recorded(session: Session, scope: Scope, operations: Sequence[Operation]) -> Recorded:
@@ -79,4 +113,7 @@ def recorded(session: Session, scope: Scope, operations: Sequence[Operation]) ->
     (memory,) = session.rows(MEMORY_SQL.format(where=scope.span.condition))
     counted = {name: sum(getattr(one, name) for one in cuda) for name in COUNTED}
     threads = len({one.thread for one in cuda})
-    return Recorded(threads=threads, **counted, **stays, **gpus, **collectives, **memory)
+    lost = lost_rows(session, scope.span)
+    return Recorded(
+        threads=threads, **counted, **stays, **gpus, **collectives, **memory, **asdict(lost)
+    )

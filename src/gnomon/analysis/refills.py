@@ -24,27 +24,28 @@ OF_EVENT = "EventSync"
 # before it, lies between the two.
 REFILLS_SQL = """\
 WITH calls AS (
-  SELECT ts_ns - duration_ns AS begin_ns, ts_ns AS end_ns, stream,
+  SELECT ts_ns - duration_ns AS begin_ns, ts_ns AS end_ns, stream, {part} AS part,
     CASE WHEN {drains} THEN operation END AS wait,
     {launch} AS is_launch, {graph} AS is_graph, {dispatch} AND NOT {drains} AS is_work
   FROM host_calls
   WHERE {where} AND layer IN ({layers}) AND coalesce(depth, 0) = 0
     AND ({drains} OR {dispatch} OR {memory})
 ), ordered AS (
-  SELECT end_ns, stream, wait,
+  SELECT end_ns, stream, wait, part,
     lead(CASE WHEN is_launch OR is_graph THEN end_ns ELSE begin_ns END) OVER next AS refilled_ns,
     lead(is_work) OVER next AS is_followed_by_work,
     sum(is_launch::INT) OVER so_far AS launches_so_far,
     sum(is_graph::INT) OVER so_far AS graphs_so_far,
     lag(stream) OVER next AS stream_before
   FROM calls
-  WINDOW next AS (ORDER BY begin_ns, end_ns),
-    so_far AS (ORDER BY begin_ns, end_ns ROWS UNBOUNDED PRECEDING)
+  WINDOW next AS ({of_part} ORDER BY begin_ns, end_ns),
+    so_far AS ({of_part} ORDER BY begin_ns, end_ns ROWS UNBOUNDED PRECEDING)
 ), waits AS (
   SELECT *,
-    launches_so_far - lag(launches_so_far, 1, 0) OVER (ORDER BY end_ns) AS launches,
-    graphs_so_far - lag(graphs_so_far, 1, 0) OVER (ORDER BY end_ns) AS graphs
+    launches_so_far - lag(launches_so_far, 1, 0) OVER by_end AS launches,
+    graphs_so_far - lag(graphs_so_far, 1, 0) OVER by_end AS graphs
   FROM ordered WHERE wait IS NOT NULL
+  WINDOW by_end AS ({of_part} ORDER BY end_ns)
 )
 SELECT end_ns AS begin_ns, refilled_ns AS end_ns, wait AS operation,
   launches::BIGINT AS launches, graphs::BIGINT AS graphs
@@ -69,8 +70,28 @@ def sql(span: Span, thread: ThreadKey, operations: Sequence[Operation]) -> str:
     ``operation`` is the wait, ``launches`` and ``graphs`` what was launched between the wait
     before it and itself. It holds where every launch and copy of the thread was kept.
     """
+    return _sql(f"{span.condition} AND {thread.condition}", operations, "0", "")
+
+
+def sampled_sql(
+    span: Span, thread: ThreadKey, operations: Sequence[Operation], parts: int, share: float
+) -> str:
+    """Return the SELECT of refills in the first ``share`` (0 to 1) of each of equal parts."""
+    every_ns = max(1, -(-(span.to_ns - span.from_ns) // parts))
+    stretches = " OR ".join(
+        f"({Span(begin_ns, begin_ns + int(share * every_ns)).condition})"
+        for begin_ns in range(span.from_ns, span.to_ns, every_ns)
+    )
+    part = f"(ts_ns - 1 - {span.from_ns}) // {every_ns}"
+    where = f"({stretches}) AND {thread.condition}"
+    return _sql(where, operations, part, "PARTITION BY part")
+
+
+def _sql(where: str, operations: Sequence[Operation], part: str, of_part: str) -> str:
     return REFILLS_SQL.format(
-        where=f"{span.condition} AND {thread.condition}",
+        where=where,
+        part=part,
+        of_part=of_part,
         layers=", ".join(literal(layer.value) for layer in CUDA_LAYERS),
         drains=drains(operations),
         dispatch=among(operations, *DISPATCH),

@@ -7,11 +7,11 @@ others are as long as the others take.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gnomon.analysis.operations import CUDA_LAYERS
 from gnomon.analysis.overlap import Circumstance, Reason, Waits
-from gnomon.analysis.questions import literal
+from gnomon.analysis.questions import Span, literal
 from gnomon.recording.base import Session
 
 TIMED_SHARE = 0.8
@@ -84,6 +84,12 @@ class SleepLoop:
     slept_ns: int
     longest_ns: int
     by_stack: bool
+
+    def within(self, session: Session, waits: Waits, bins: Span) -> SleepLoop:
+        """Return those of its sleeps that end in a span."""
+        where = f"{self.where} AND {bins.condition}"
+        (row,) = session.rows(SLEEPS_SQL.format(waits=waits.sql, where=where))
+        return replace(self, where=where, **row)
 
 
 def sleep_loop(

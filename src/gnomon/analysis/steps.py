@@ -106,19 +106,21 @@ def steps(
     """
     rows = session.rows(_calls_sql(thread, calls, active))
     incomplete = {row["operation"] for row in rows if not row["kept"]}
-    marks = [
-        Mark(row["operation"], row["address"], row["direction"])
-        for row in rows
-        if row["operation"] not in incomplete
-    ]
-    if len(marks) < 2 * FEWEST_STEPS:
+    names: dict[tuple[str, int | None, str | None], int] = {}
+    tokens = np.array(
+        [
+            names.setdefault((row["operation"], row["address"], row["direction"]), len(names))
+            for row in rows
+            if row["operation"] not in incomplete
+        ],
+        dtype=np.int64,
+    )
+    if len(tokens) < 2 * FEWEST_STEPS:
         return None
-    names = {mark: number for number, mark in enumerate(dict.fromkeys(marks))}
-    tokens = np.array([names[mark] for mark in marks])
     length = period(tokens)
     if length is None:
         return None
-    mark = _mark(list(names), tokens, length)
+    mark = _mark([Mark(*name) for name in names], tokens, length)
     if mark is None:
         return None
     starts = session.rows(
@@ -142,26 +144,29 @@ def period(tokens: npt.NDArray[np.int64]) -> int | None:
         return None
     kinds = kinds[np.argsort(counts[kinds], kind="stable")]
     chosen = kinds[np.linspace(0, len(kinds) - 1, min(len(kinds), MOST_KINDS)).astype(int)]
-    alike = sum((_matched(tokens == kind, longest) for kind in chosen), np.zeros(longest))
-    alike /= len(chosen)
+    alike = _matched(tokens, chosen, longest)
     best = float(alike.max())
     if best < REPEATED_SHARE:
         return None
     return 1 + int(np.argmax(alike >= AS_GOOD_AS_BEST * best))
 
 
-def _matched(present: npt.NDArray[np.bool_], longest: int) -> Floats:
-    """Return the share of calls of a kind that come again 1, 2 ... ``longest`` places later.
+def _matched(tokens: npt.NDArray[np.int64], kinds: Ints, longest: int) -> Floats:
+    """Return the share of calls that come again 1, 2 ... ``longest`` places later.
 
-    Less what chance gives. ``present``: shape (n,); the sums over all distances are one
-    autocorrelation, by FFT.
+    Less what chance gives; the mean over kinds. The sums over all distances are one
+    autocorrelation, by FFT; of several kinds they add up before it is turned back.
     """
-    count = len(present)
+    count = len(tokens)
     size = 1 << (2 * count - 1).bit_length()
-    again = np.fft.irfft(np.abs(np.fft.rfft(present, size)) ** 2, size)[1 : longest + 1]
-    by_chance = float(present.mean())
-    share = again / (by_chance * (count - np.arange(1, longest + 1)))
-    return np.asarray((share - by_chance) / (1 - by_chance))
+    power, by_chance = np.zeros(size // 2 + 1), 0.0
+    for kind in kinds:
+        present = tokens == kind
+        share = float(present.mean())
+        power += np.abs(np.fft.rfft(present, size)) ** 2 / (share * (1 - share))
+        by_chance += share / (1 - share)
+    again = np.fft.irfft(power, size)[1 : longest + 1] / (count - np.arange(1, longest + 1))
+    return np.asarray((again - by_chance) / len(kinds))
 
 
 def _mark(kinds: list[Mark], tokens: npt.NDArray[np.int64], length: int) -> Mark | None:

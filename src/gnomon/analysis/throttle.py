@@ -11,7 +11,7 @@ from gnomon.enums import THROTTLE_BITS, ThrottleReason
 
 # Below these shares of the window a reason explains nothing.
 LEAST_SHARE_OF_TIME = 0.005
-LEAST_SHARE_OF_READINGS = 0.05
+LEAST_SHARE_SHOWN = 0.05
 
 DURATION_COLUMNS = {
     "throttle_sw_power_cap_ns": ThrottleReason.SW_POWER_CAP,
@@ -29,8 +29,8 @@ class ThrottleTally:
 
     def __init__(self) -> None:
         self._spent_ns: dict[str, float] = {}
-        self._readings = 0
-        self._bits: Counter[int] = Counter()
+        self._read_ns = 0
+        self._shown_ns: Counter[int] = Counter()
 
     def add(self, track: Track, from_ns: int, to_ns: int) -> None:
         """Take a piece [from_ns, to_ns] of the window into account."""
@@ -41,27 +41,33 @@ class ThrottleTally:
         source = track.source_of("throttle_reasons")
         if source is None:
             return
-        values = source.columns["throttle_reasons"][source.intervals.inside(from_ns, to_ns)]
-        bits = values[~np.isnan(values)].astype(np.int64)
-        self._readings += len(bits)
+        where = source.intervals.inside(from_ns, to_ns)
+        values = source.columns["throttle_reasons"][where]
+        read = source.intervals.take(where)
+        # By time, not by rows: a row that two pieces share must not count twice.
+        held_ns = np.minimum(read.end_ns, to_ns) - np.maximum(read.start_ns, from_ns)
+        known = ~np.isnan(values)
+        bits, held_ns = values[known].astype(np.int64), held_ns[known]
+        self._read_ns += int(held_ns.sum())
         for bit in THROTTLE_BITS:
-            self._bits[bit] += int(np.count_nonzero(bits & bit))
+            self._shown_ns[bit] += int(held_ns[(bits & bit) != 0].sum())
 
     def reasons(self, window_ns: int) -> tuple[str, ...]:
         """Return the reasons that held the clock down, the longest first.
 
         Durations from the driver's counters count where it has them; for other reasons the share
-        of instant readings that show the bit.
+        of the time whose readings show the bit.
         """
         timed = {DURATION_COLUMNS[column] for column in self._spent_ns}
-        shares = {
-            DURATION_COLUMNS[column]: spent_ns / max(window_ns, 1)
+        # Whole nanoseconds: the last digit of a sum of pieces must not decide at the threshold.
+        spent = {
+            DURATION_COLUMNS[column]: round(spent_ns) / max(window_ns, 1)
             for column, spent_ns in self._spent_ns.items()
-            if spent_ns / max(window_ns, 1) >= LEAST_SHARE_OF_TIME
         }
-        for bit, count in self._bits.items():
+        shares = {reason: share for reason, share in spent.items() if share >= LEAST_SHARE_OF_TIME}
+        for bit, shown_ns in self._shown_ns.items():
             reason = THROTTLE_BITS[bit]
-            if reason not in timed and count and count / self._readings >= LEAST_SHARE_OF_READINGS:
-                shares[reason] = count / self._readings
+            if reason not in timed and shown_ns and shown_ns >= LEAST_SHARE_SHOWN * self._read_ns:
+                shares[reason] = shown_ns / self._read_ns
         ordered = sorted(shares, key=lambda reason: -shares[reason])
         return tuple(reason.value for reason in ordered if reason not in NOT_A_LOSS)

@@ -8,22 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from gnomon.analysis.activity import ThreadActivity
-from gnomon.analysis.intervals import Floats
-from gnomon.analysis.lanes import Grid, launches_per_s
-from gnomon.analysis.operations import Kind, condition, kind_of
-from gnomon.analysis.questions import Scope, Span
+from gnomon.analysis.intervals import Floats, Ints
+from gnomon.analysis.lanes import LAUNCHED, Grid, launches_per_s
+from gnomon.analysis.operations import Kind, kind_of
+from gnomon.analysis.questions import Span
 from gnomon.analysis.steps import Steps
 from gnomon.recording.base import Measurements, Session
-from gnomon.recording.marks import phases
+from gnomon.recording.marks import Phase, phases
 
 # Marks of whole runs say nothing of when in them the work was done.
 FEWEST_PHASES = 5
-
-# Rows kept for being slow do not count calls; nor do those of unknown weight.
-COUNTED_SQL = """\
-SELECT coalesce(bool_and(selection IS NOT NULL AND selection <> 'biased' AND weight IS NOT NULL),
-  FALSE)
-  AS counted FROM host_calls WHERE {where} AND {launched}"""
+# So many steps a bin at least: how many ends fall into a bin is else a matter of luck.
+STEPS_A_BIN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,36 +27,44 @@ class Throughput:
     """``per_s``: ``metric`` (tokens, steps, launches) a second in each bin, shape (bins,).
 
     ``is_done``: counted when it was done; else when it was queued, which can run ahead of the GPU.
+    ``until_ns``: when the last step or phase ended, where another one may have been under way, so
+    that nobody knows what follows. None where so much follows that there was none.
     """
 
     metric: str
     grid: Grid
     per_s: Floats
     is_done: bool = False
+    until_ns: int | None = None
 
 
 def throughput(
-    measurements: Measurements, session: Session, scope: Scope, grid: Grid, steps: Steps | None
+    measurements: Measurements,
+    session: Session,
+    grid: Grid,
+    steps: Steps | None,
+    launched: str = LAUNCHED,
 ) -> Throughput | None:
     """Return the best measure of work that is recorded; None where there is none.
 
-    ``steps``: those of the busiest thread that feeds a GPU, where it has any.
+    ``steps``: those of the busiest thread that feeds a GPU, where it has any; ``launched``: see
+    ``launches_per_s``.
     """
     tokens = tokens_per_s(measurements, grid)
     if tokens is not None:
-        return Throughput("tokens", grid, tokens, is_done=True)
+        ends_ns = np.sort([one.to_ns for one in _with_tokens(measurements, grid)])
+        return Throughput("tokens", grid, tokens, is_done=True, until_ns=_until(ends_ns, grid))
     if steps is not None:
         waits = kind_of(steps.mark.operation) is Kind.SYNCHRONIZATION
-        return Throughput("steps", grid, _steps_per_s(steps, grid), is_done=waits)
-    launches = counted_launches_per_s(session, scope, grid)
+        per_s, until_ns = _steps_per_s(steps, grid), _until(steps.starts_ns, grid)
+        return Throughput("steps", grid, per_s, is_done=waits, until_ns=until_ns)
+    launches = counted_launches_per_s(session, grid, launched)
     return None if launches is None else Throughput("launches", grid, launches, is_done=False)
 
 
-def counted_launches_per_s(session: Session, scope: Scope, grid: Grid) -> Floats | None:
+def counted_launches_per_s(session: Session, grid: Grid, launched: str = LAUNCHED) -> Floats | None:
     """Return launches a second in each bin; None where rows do not count them, or there is none."""
-    launched = condition(Kind.LAUNCH, Kind.GRAPH_LAUNCH)
-    (row,) = session.rows(COUNTED_SQL.format(where=scope.condition, launched=launched))
-    launches = launches_per_s(session, grid) if row["counted"] else None
+    launches = launches_per_s(session, grid, launched=launched, must_count=True)
     return None if launches is None else np.array(launches)
 
 
@@ -71,10 +75,7 @@ def tokens_per_s(
 
     None where fewer than ``fewest`` phases do.
     """
-    known = [one for one in phases(measurements) if one.tokens and one.to_ns > one.from_ns]
-    inside = [
-        one for one in known if one.from_ns < grid.span.to_ns and one.to_ns > grid.span.from_ns
-    ]
+    inside = _with_tokens(measurements, grid)
     if len(inside) < fewest:
         return None
     edges = edges_s(grid)
@@ -85,15 +86,30 @@ def tokens_per_s(
     return np.asarray(np.diff(done) / np.diff(edges))
 
 
-def active_grid(threads: Sequence[ThreadActivity], bin_ns: int, most_bins: int) -> Grid | None:
-    """Return bins of ``bin_ns`` (longer where there would be too many) while threads fed GPUs.
+def _with_tokens(measurements: Measurements, grid: Grid) -> Sequence[Phase]:
+    known = [one for one in phases(measurements) if one.tokens and one.to_ns > one.from_ns]
+    return [one for one in known if one.from_ns < grid.span.to_ns and one.to_ns > grid.span.from_ns]
 
-    None where nobody did, or not for a whole bin.
+
+def _until(ends_ns: Ints, grid: Grid) -> int | None:
+    last_ns, usual_ns = int(ends_ns[-1]), float(np.median(np.diff(ends_ns)))
+    return last_ns if grid.span.to_ns - last_ns <= STEPS_A_BIN * usual_ns else None
+
+
+def active_grid(
+    threads: Sequence[ThreadActivity], bin_ns: int, most_bins: int, steps: Steps | None = None
+) -> Grid | None:
+    """Return bins of ``bin_ns`` while threads fed GPUs.
+
+    They are longer where there would be too many, or fewer than ``STEPS_A_BIN`` steps in each.
+    None where nobody fed a GPU, or not for a whole bin.
     """
     feeding = [one.span for one in threads if one.feeds_gpu]
     if not feeding:
         return None
     begin, end = min(one.from_ns for one in feeding), max(one.to_ns for one in feeding)
+    if steps is not None:
+        bin_ns = max(bin_ns, STEPS_A_BIN * steps.p50_ns)
     bin_ns = max(bin_ns, -(-(end - begin) // most_bins))
     bins = (end - begin) // bin_ns
     return Grid(Span(begin, begin + bins * bin_ns), bins, bin_ns) if bins else None

@@ -79,7 +79,7 @@ def timeline(
     span = scope.span
     grid = grid_of(span, period_ns)
     gpus = {one.from_ns: one for one in totals(_summaries(measurements, span, period_ns))}
-    launches = counted_launches_per_s(session, scope, grid)
+    launches = counted_launches_per_s(session, grid)
     tokens = tokens_per_s(measurements, grid, fewest=1)
     did = _mean_parts(lanes(session, grid, threads), grid.bins)
     periods = []

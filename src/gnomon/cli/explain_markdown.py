@@ -61,7 +61,7 @@ def _finding(
     for proof in proofs:
         yield f"{_text(proof.text)}:"
         yield ""
-        yield from _fenced(proof.sql)
+        yield from _fenced(words.query(proof.sql))
         yield ""
     yield "</details>"
 

@@ -104,7 +104,7 @@ def _proof(proof: Evidence | RuledOut) -> str:
     cause = f"{proof.cause}: " if isinstance(proof, RuledOut) else ""
     return (
         f"<li>{_text(cause + proof.text)}"
-        f"<details><summary>query</summary><pre><code>{escape(proof.sql)}</code></pre></details>"
+        f"<details><summary>query</summary><pre><code>{escape(words.query(proof.sql))}</code></pre></details>"
         "</li>"
     )
 

@@ -78,7 +78,8 @@ def _print_proofs(
         _print_field("" if number else label, ruled_out + visible(proof.text), out)
         if has_queries:
             # Unbroken, so that it can be copied.
-            out.print(Text(" " * (INDENT + LABEL_WIDTH) + proof.sql, style="dim"), soft_wrap=True)
+            query = " " * (INDENT + LABEL_WIDTH) + words.query(proof.sql)
+            out.print(Text(query, style="dim"), soft_wrap=True)
 
 
 def _print_field(label: str, text: str, out: Console) -> None:

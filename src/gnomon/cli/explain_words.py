@@ -17,7 +17,7 @@ from gnomon.detectors.finding import Finding
 from gnomon.detectors.report import Explanation
 from gnomon.detectors.titles import TITLES
 from gnomon.enums import Severity
-from gnomon.mcp.reply import visible
+from gnomon.mcp.reply import rewritten, visible
 from gnomon.recording.base import Meta
 
 UNSEEN = "What could not be seen: there, silence proves nothing"
@@ -113,18 +113,29 @@ def confidence(finding: Finding) -> str:
     return f"{100 * finding.confidence:.0f} %: {visible(finding.confidence_reason)}"
 
 
+def query(sql: str) -> str:
+    """Return a query that gives the same answer and moves no cursor."""
+    return rewritten(sql, str.isprintable)
+
+
 def verdict(explanation: Explanation) -> str:
     """Return how many findings of which severity there are, or that nothing was found."""
     counts = Counter(one.severity for one in explanation.findings)
-    told = ", ".join(f"{counts[each]} {each}" for each in reversed(Severity) if counts[each])
+    told = ", ".join(
+        f"{counts[each]} {each}{'s' if each is Severity.WARNING and counts[each] > 1 else ''}"
+        for each in reversed(Severity)
+        if counts[each]
+    )
     left = explanation.less_severe
     if left:
         less = f"{left} less severe finding{'s' if left > 1 else ''} left out"
         told = f"{told}; {less}" if told else f"Nothing as severe; {less}"
-    told = told or "Nothing wrong was found"
+    parts = [told or "Nothing wrong was found"]
     if explanation.failed:
-        told += f"; {_counted(len(explanation.failed), 'detector')} failed"
-    return told
+        parts.append(f"{_counted(len(explanation.failed), 'detector')} failed")
+    if not told and explanation.unavailable:
+        parts.append(f"{_counted(len(explanation.unavailable), 'detector')} lacked something")
+    return "; ".join(parts)
 
 
 def looked_at(explanation: Explanation) -> str:
@@ -180,6 +191,8 @@ def _drop(drop: Drop, frame: Frame) -> str:
     )
     if not drop.is_over:
         text += ", and did not come back"
+    if drop.is_gpu_as_busy:
+        text += "; the GPU stayed as busy: it did more for each of them, or was slower"
     for one in drop.causes[:MOST_DIFFERENCES]:
         more = said(one.more_ns_per_s, "ns")
         text += f"; thread {one.tid} {PART_NAMES[one.part]} {more} more of each second"

@@ -16,6 +16,7 @@ from gnomon.analysis.overlap import Circumstance, Waits, circumstances
 from gnomon.analysis.questions import Scope, Span, ThreadKey
 from gnomon.analysis.summary import summarize
 from gnomon.analysis.summary_types import GpuSummary
+from gnomon.analysis.swap import swap_growth
 from gnomon.detectors.finding import Evidence, RuledOut
 from gnomon.enums import Cause
 from gnomon.recording.base import Measurements, Session
@@ -28,12 +29,14 @@ FROM threads GROUP BY host, pid, tid ORDER BY host, pid, tid"""
 
 # Which GPU a thread's calls went to, where they all went to one and the recorder knew it.
 GPUS_OF_THREADS_SQL = """\
-SELECT host, pid, tid, any_value(gpu_uuid) AS gpu_uuid FROM host_calls
-WHERE {where} AND gpu_uuid IS NOT NULL
-GROUP BY host, pid, tid HAVING count(DISTINCT gpu_uuid) = 1"""
+SELECT host, pid, tid, min(gpu_uuid) AS gpu_uuid FROM host_calls
+WHERE {where}
+GROUP BY host, pid, tid HAVING min(gpu_uuid) = max(gpu_uuid)"""
 
 # Of how many threads the stays off the CPU are looked into, the busiest ones.
 MOST_WORKERS = 32
+# Of how many such stays the circumstances are kept at hand: about 0.5 GB.
+MOST_KEPT_WAITS = 5_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +117,18 @@ class Case:
         """Why each worker was off the CPU, as far as that was followed."""
         found: dict[ThreadKey, Sequence[Circumstance]] = {}
         for by_calls in (False, True):
-            followed = {
-                one.thread: one.span
+            followed = [
+                one
                 for one in self.workers
                 if one.is_followed and waits_of(one).by_calls == by_calls
-            }
-            found |= circumstances(self.session, followed, by_calls=by_calls)
+            ]
+            waits = sum(one.calls if by_calls else one.stays for one in followed)
+            found |= circumstances(
+                self.session,
+                {one.thread: one.span for one in followed},
+                by_calls=by_calls,
+                is_kept=waits <= MOST_KEPT_WAITS,
+            )
         return found
 
     @cached_property
@@ -132,6 +141,11 @@ class Case:
             )
             for one in self.workers
         }
+
+    @cached_property
+    def swap_growth(self) -> Sequence[Span]:
+        """When the host's swap in use grew, the longest stretches first."""
+        return swap_growth(self.session, self.span)
 
     @cached_property
     def has_stacks(self) -> bool:

@@ -2,21 +2,23 @@
 
 The cost is a sum of measured nanoseconds of the thread. Where the GPU's counters are known, no
 more counts in any stretch of time than the GPU was idle in it: a thread that runs ahead of a busy
-GPU loses nothing. It is graded as a share of the thread's active time.
+GPU loses nothing. It is graded as a share of the thread's active time, and told of the stretch of
+time in which nearly all of it was lost (``analysis.concentration``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gnomon.analysis.activity import ThreadActivity
+from gnomon.analysis.concentration import concentration, span_of
 from gnomon.analysis.gpu_idle import GpuIdle
 from gnomon.analysis.overlap import Circumstance
 from gnomon.analysis.questions import Span
 from gnomon.detectors.case import Case, proven, waits_of
 from gnomon.detectors.finding import Evidence, Finding, Gain, RuledOut
-from gnomon.detectors.grading import INFO_SHARE, severity_of
+from gnomon.detectors.grading import INFO_SHARE, milder, severity_of
 from gnomon.enums import Cause, Severity
 
 # A shorter loss is not worth a word, whatever its share.
@@ -50,9 +52,15 @@ class Part:
         return sum(one.stays for one in self.among)
 
     @property
-    def span(self) -> Span:
-        """From the begin of the first to the end of the last of its stays."""
-        return Span(min(one.from_ns for one in self.among), max(one.to_ns for one in self.among))
+    def long_ns(self) -> int:
+        """What of it lies in stays so long that they are no part of the thread's active time."""
+        return sum(one.long_waiting_ns for one in self.among if self.column == "waiting_ns")
+
+    def within(self, case: Case, bins: Span) -> Part:
+        """Return what of it ends in a span."""
+        where = f"({self.where}) AND {self.column} > 0 AND {bins.condition}"
+        waits = waits_of(self.worker)
+        return replace(self, where=where, among=waits.circumstances(case.session, where))
 
     def total(self, text: str) -> Evidence:
         """Return its sum as evidence, with the query that gives it again."""
@@ -128,34 +136,53 @@ def costly(
 ) -> Iterator[tuple[Part, Cost, bool]]:
     """Yield the parts that are worth a word, the ``MOST_FINDINGS`` largest at most.
 
-    The last value: whether it is one of the ``MOST_DETAILED`` for which more scans are made.
+    Of each that of its waits which lie where nearly all of its loss is. The last value: whether it
+    is one of the ``MOST_DETAILED`` for which more scans are made.
     """
     largest = sorted(parts, key=lambda part: -part.ns)[:MOST_FINDINGS]
     for place, part in enumerate(largest):
-        cost = cost_of(case, part, recurs=recurs)
-        if cost is not None:
-            yield part, cost, place < MOST_DETAILED
+        found = cost_of(case, part, recurs=recurs)
+        if found is not None:
+            yield *found, place < MOST_DETAILED
+
+
+def is_worth_a_look(case: Case, part: Part, *, recurs: bool = False) -> bool:
+    """Tell, without a query, whether a part of a worker's waits can be worth a word.
+
+    ``recurs``: it must be worth it without its longest stay too.
+    """
+    longest_ns = max((one.longest_waiting_ns for one in part.among), default=0) if recurs else 0
+    time_to_lose_ns = _time_to_lose_ns(case, part.worker, part.long_ns)
+    return part.ns - longest_ns >= max(SHORTEST_NS, INFO_SHARE * time_to_lose_ns)
 
 
 def cost_of(
     case: Case, part: Part, *, recurs: bool = False, at_most: Severity = Severity.CRITICAL
-) -> Cost | None:
-    """Return what a part of a worker's waits cost; None where that is not worth a word.
+) -> tuple[Part, Cost] | None:
+    """Return where a part of a worker's waits was lost, and what that cost.
 
-    ``recurs``: it must be worth it without its longest stay too.
+    None where that is not worth a word. ``recurs``: see ``is_worth_a_look``.
     """
-    worker = part.worker
-    longest_ns = max((one.longest_waiting_ns for one in part.among), default=0) if recurs else 0
-    long_ns = sum(one.long_waiting_ns for one in part.among if part.column == "waiting_ns")
-    time_to_lose_ns = _time_to_lose_ns(case, worker, long_ns)
-    if part.ns - longest_ns < max(SHORTEST_NS, INFO_SHARE * time_to_lose_ns):
+    if not is_worth_a_look(case, part, recurs=recurs):
         return None
-    idle = _idle(case, worker)
+    worker = part.worker
+    found = concentration(waits_of(worker).stretches(case.session, part.column, part.where))
+    if found is None:
+        return None
+    stretches = found.stretches
+    if not found.is_all:
+        inside = part.within(case, found.bins)
+        if is_worth_a_look(case, inside, recurs=recurs):
+            part = inside
+        else:
+            stretches = found.of
     lost_ns = part.ns
+    idle = _idle(case, worker)
     if idle is not None:
-        found = waits_of(worker).stretches(case.session, part.column, part.where)
-        lost_ns = min(lost_ns, idle.bounded_ns(found))
-    return graded(case, worker, lost_ns, part.span, long_ns=long_ns, at_most=at_most)
+        lost_ns = min(lost_ns, idle.bounded_ns(stretches))
+    span = span_of(stretches)
+    cost = graded(case, worker, lost_ns, span, long_ns=part.long_ns, at_most=at_most)
+    return None if cost is None else (part, cost)
 
 
 def graded(
@@ -172,7 +199,7 @@ def graded(
     ``long_ns``: of it, in stays so long that they are no part of the thread's active time.
     """
     share = lost_ns / _time_to_lose_ns(case, worker, long_ns)
-    severity = severity_of(share, at_most=min(at_most, most_severe(worker), key=_RANK.index))
+    severity = severity_of(share, at_most=milder(at_most, most_severe(worker)))
     if severity is None or lost_ns < SHORTEST_NS:
         return None
     span = Span(max(span.from_ns, case.span.from_ns), min(span.to_ns, case.span.to_ns))
@@ -190,9 +217,6 @@ def graded(
 def _idle(case: Case, worker: ThreadActivity) -> GpuIdle | None:
     gpu = case.gpu_of(worker.thread)
     return None if gpu is None else case.idle_of(gpu)
-
-
-_RANK = list(Severity)
 
 
 def most_severe(worker: ThreadActivity) -> Severity:

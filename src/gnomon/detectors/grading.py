@@ -22,3 +22,9 @@ def severity_of(share: float, *, at_most: Severity = Severity.CRITICAL) -> Sever
     if share < CRITICAL_SHARE or at_most is Severity.WARNING:
         return Severity.WARNING
     return Severity.CRITICAL
+
+
+def milder(severity: Severity, at_most: Severity) -> Severity:
+    """Return a severity, lowered to what it may be at most."""
+    order = list(Severity)
+    return min(severity, at_most, key=order.index)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 
-from gnomon.analysis.recorded import Recorded
+from gnomon.analysis.recorded import Lost, Recorded
 
 # Rows that lack something in so small a share do not hide a loss that would be worth a word.
 NEGLIGIBLE_SHARE = 0.01
@@ -20,6 +20,7 @@ class Need(StrEnum):
 
     CALLS = "calls"
     ALL_CALLS = "all_calls"
+    ALL_ROWS = "all_rows"
     CALL_ORDER = "call_order"
     SCHEDULING = "scheduling"
     CLASSES = "classes"
@@ -43,6 +44,9 @@ def lacking(held: Recorded) -> Mapping[Need, str]:
             held.calls,
             "CUDA calls were kept for being slow or rare: sums and percentiles are not of all",
         ),
+        Need.ALL_ROWS: what_was_lost(
+            Lost(held.calls_lost, held.stays_lost, held.losses_uncounted), held.calls, held.stays
+        ),
         Need.CALL_ORDER: _in_part(
             held.calls - held.calls_order_known,
             held.calls,
@@ -63,6 +67,18 @@ def lacking(held: Recorded) -> Mapping[Need, str]:
         Need.HOST_READINGS: None if held.host_readings else "no readings of the host are recorded",
     }
     return {need: said for need, said in found.items() if said is not None}
+
+
+def what_was_lost(lost: Lost, calls: int, stays: int) -> str | None:
+    """Return what says that more than a negligible share of rows was lost; None where not.
+
+    ``calls``, ``stays``: those that were kept.
+    """
+    if lost.losses_uncounted:
+        return "CUDA calls or stays off the CPU were lost, and nobody counted how many"
+    return _in_part(
+        lost.stays_lost, lost.stays_lost + stays, "stays off the CPU were lost"
+    ) or _in_part(lost.calls_lost, lost.calls_lost + calls, "CUDA calls were lost")
 
 
 def _scheduling(held: Recorded) -> str | None:

@@ -7,6 +7,7 @@ import pkgutil
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import entry_points
 from typing import TypeVar
 
@@ -15,6 +16,7 @@ from gnomon.detectors import causes
 from gnomon.detectors.case import Case
 from gnomon.detectors.finding import Finding, ranked
 from gnomon.detectors.needs import Need
+from gnomon.detectors.unbounded import without_counters
 
 # A third party names "package.module:function" in this group; the function takes a Case.
 ENTRY_POINTS = "gnomon.detectors"
@@ -53,8 +55,14 @@ def diagnose(case: Case, chosen: Mapping[str, Detector] | None = None) -> Diagno
     findings: list[Finding] = []
     failed: dict[str, str] = {}
     for name, detect in (detectors() if chosen is None else chosen).items():
-        findings += attempted(name, detect, case, failed)
+        findings += attempted(name, partial(_held, detect), case, failed)
     return Diagnosis(ranked(findings), failed)
+
+
+def _held(detect: Detector, case: Case) -> Iterable[Finding]:
+    """Yield what a detector finds, as far as it can be held without counters."""
+    for finding in detect(case):
+        yield without_counters(case, finding)
 
 
 def attempted(

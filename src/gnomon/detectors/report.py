@@ -16,7 +16,7 @@ from gnomon.detectors.case import Case
 from gnomon.detectors.finding import ORDER, Finding
 from gnomon.detectors.needs import BLIND_WITHOUT, lacking
 from gnomon.detectors.registry import Detector, attempted, detectors, diagnose, needs_of
-from gnomon.detectors.work import steps_of
+from gnomon.detectors.work import launched_sql, steps_of
 from gnomon.enums import Severity
 from gnomon.recording.base import Questionable, SkippedSegment
 
@@ -140,7 +140,9 @@ def _clocks(case: Case) -> Sequence[tuple[str, ClockError | None]]:
 
 
 def _drops(case: Case) -> Sequence[Drop]:
-    return drops(case.measurements, case.session, case.scope, case.dispatch_threads, steps_of(case))
+    return drops(
+        case.measurements, case.session, case.dispatch_threads, steps_of(case), launched_sql(case)
+    )
 
 
 def _looked(case: Case, held: Recorded) -> Looked:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from gnomon.analysis.lanes import Grid, launches_per_s
+from gnomon.analysis.latency import among
+from gnomon.analysis.operations import Kind
 from gnomon.analysis.steps import Steps, steps
 from gnomon.analysis.throughput import Throughput, throughput
 from gnomon.detectors.case import Case
@@ -18,10 +20,16 @@ def steps_of(case: Case) -> Steps | None:
     return steps(case.session, case.scope, busiest.thread, busiest.calls, busiest.span)
 
 
+def launched_sql(case: Case) -> str:
+    """Return SQL that is true of launches."""
+    return among(case.operations, Kind.LAUNCH, Kind.GRAPH_LAUNCH)
+
+
 def work_of(case: Case, grid: Grid) -> Throughput | None:
     """Return the best measure of work there is; of biased rows, the launches that were kept."""
-    found = throughput(case.measurements, case.session, case.scope, grid, steps_of(case))
+    launched = launched_sql(case)
+    found = throughput(case.measurements, case.session, grid, steps_of(case), launched)
     if found is not None:
         return found
-    launches = launches_per_s(case.session, grid)
+    launches = launches_per_s(case.session, grid, launched=launched)
     return None if launches is None else Throughput("launches kept", grid, np.array(launches))

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +26,7 @@ SIGNIFICANT_DIGITS = 5
 DECIMALS = 6
 
 _INVISIBLE = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
+_LITERAL = re.compile(r"'(?:[^']|'')*'")
 
 
 def said(text: object) -> dict[str, str] | None:
@@ -40,6 +42,16 @@ def visible(text: str) -> str:
         else letter
         for letter in text
     )
+
+
+def rewritten(sql: str, is_kept: Callable[[str], bool]) -> str:
+    """Return a query that gives the same answer, with texts that are not kept written as bytes."""
+
+    def literal(found: re.Match[str]) -> str:
+        text = found[0][1:-1].replace("''", "'")
+        return found[0] if is_kept(text) else f"decode(from_hex('{text.encode().hex()}'))"
+
+    return _LITERAL.sub(literal, sql)
 
 
 def cut(text: str, longest: int = LONGEST_TEXT) -> str:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from gnomon._errors import RecordingError
 
@@ -25,6 +25,8 @@ LOCKDOWN = (
     "SET lock_configuration = true",
 )
 
+
+Answer = TypeVar("Answer")
 
 # How DuckDB begins the message of an error that a relation raised, not the query.
 RELATION_FAILED = "reading the stream registered as"
@@ -69,6 +71,7 @@ class SqlSession:
         import duckdb  # noqa: PLC0415  60 ms that only a query should pay
 
         self._limits = limits
+        self._kept: dict[str, str] = {}
         self._db = duckdb.connect(config={"memory_limit": f"{limits.memory_bytes // 1_000_000}MB"})
         for name, relation in relations.items():
             self._db.register(name, relation)
@@ -87,25 +90,74 @@ class SqlSession:
         self._db.close()
 
     def rows(self, query: str) -> list[dict[str, Any]]:
-        """Return the rows of one SELECT, column name -> value. Raises RecordingError alone."""
+        """Return the rows of one SELECT, column name -> value. Raises RecordingError alone.
+
+        A sum of integers, which is wider than 64 bits in the database, comes as an int, too.
+        """
         try:
-            found: list[dict[str, Any]] = self.select(query).to_pylist()
+            found = self.select(query)
         except RelationError as error:
             raise RecordingError(
                 f"a file of the recording went or broke while it was read; try again ({error})"
             ) from error
-        return found
+        return _plain(found)
 
     def select(self, query: str) -> Any:
         """Return the rows of one SELECT as a ``pyarrow.Table``."""
+        statement = self._short(self._only_select(query))
+        result = self._in_time(
+            lambda: self._db.sql(statement).limit(self._limits.rows + 1).to_arrow_table()
+        )
+        if result.num_rows > self._limits.rows:
+            raise RecordingError(
+                f"the query returns more than {self._limits.rows} rows; aggregate, or add a LIMIT"
+            )
+        return result
+
+    def keep(self, query: str, parts: Mapping[str, str] = MappingProxyType({})) -> None:
+        """Compute a SELECT once for queries after it that contain it, in parentheses.
+
+        ``parts``: other SELECTs -> how each follows from the table ``{kept}``. Where it cannot be
+        kept (there is not enough memory), queries compute it themselves.
+        """
+        if query in self._kept:
+            return
+        statement = self._short(self._only_select(query))
+        name = f"kept_{len(self._kept)}"
+        create = f"CREATE TEMP TABLE {name} AS SELECT * FROM ({statement})"  # noqa: S608  checked
+        try:
+            self._in_time(lambda: self._db.execute(create).fetchall())
+        except (RecordingError, RelationError):
+            return
+        self._kept[query] = f"SELECT * FROM {name}"  # noqa: S608  a name of ours
+        self._kept |= {part: text.format(kept=name) for part, text in parts.items()}
+
+    def _short(self, query: str) -> str:
+        """Return a query that reads what is kept instead of computing it; the longest first."""
+        for known in sorted(self._kept, key=len, reverse=True):
+            query = query.replace(f"({known})", f"({self._kept[known]})")
+        return query
+
+    def _only_select(self, query: str) -> str:
         import duckdb  # noqa: PLC0415
 
-        statement = _only_select(duckdb, self._db, query)
+        try:
+            statements = self._db.extract_statements(query)
+        except duckdb.Error as error:
+            raise RecordingError(f"cannot read the query: {error}") from None
+        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+            raise RecordingError("a query is exactly one SELECT")
+        return str(statements[0].query)
+
+    def _in_time(self, work: Callable[[], Answer]) -> Answer:
+        """Let the database work, no longer than is allowed."""
+        import duckdb  # noqa: PLC0415
+
         late = threading.Event()
         timer = threading.Timer(self._limits.timeout_s, _interrupt, (self._db, late))
         timer.start()
         try:
-            result = self._db.sql(statement).limit(self._limits.rows + 1).to_arrow_table()
+            return work()
         except duckdb.Error as error:
             if late.is_set():
                 raise RecordingError(
@@ -116,21 +168,20 @@ class SqlSession:
             raise RecordingError(f"cannot run the query: {error}") from None
         finally:
             timer.cancel()
-        if result.num_rows > self._limits.rows:
-            raise RecordingError(
-                f"the query returns more than {self._limits.rows} rows; aggregate, or add a LIMIT"
-            )
-        return result
 
 
-def _only_select(duckdb: Any, db: Any, query: str) -> str:
-    try:
-        statements = db.extract_statements(query)
-    except duckdb.Error as error:
-        raise RecordingError(f"cannot read the query: {error}") from None
-    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-        raise RecordingError("a query is exactly one SELECT")
-    return str(statements[0].query)
+def _plain(table: Any) -> list[dict[str, Any]]:
+    """Return rows with numbers as JSON has them."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    rows: list[dict[str, Any]] = table.to_pylist()
+    for field in table.schema:
+        if pa.types.is_decimal(field.type):
+            of_number = int if field.type.scale == 0 else float
+            for row in rows:
+                value = row[field.name]
+                row[field.name] = None if value is None else of_number(value)
+    return rows
 
 
 def _interrupt(db: Any, late: threading.Event) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Protocol
 
 
@@ -93,6 +94,14 @@ class Session(Protocol):
         """Return the rows of one SELECT, column name -> value.
 
         Raises RecordingError where the query is wrong or goes beyond the session's limits.
+        """
+        ...
+
+    def keep(self, query: str, parts: Mapping[str, str] = MappingProxyType({})) -> None:
+        """Compute a SELECT once for queries after it that contain it, in parentheses.
+
+        ``parts``: other SELECTs -> how each follows from the table ``{kept}``. No answer
+        depends on it, only how long it takes.
         """
         ...
 

@@ -22,15 +22,12 @@ from gnomon.recording.times import ordered
 
 # A segment can vanish between listing and opening: it has become Parquet, or retention took it.
 ATTEMPTS = 5
-# Tables that say when a recording begins and ends, best first.
+# Tables that say when a recording begins and ends, all of a line together; the best lines first.
 BOUNDING_TABLES = (
-    "gpu_counters",
-    "host_calls",
-    "off_cpu",
-    "host_samples",
-    "process_samples",
-    "events",
-    "phases",
+    ("gpu_counters", "host_calls", "off_cpu", "nccl_calls"),
+    ("host_samples", "process_samples"),
+    ("events",),
+    ("phases",),
 )
 
 Answer = TypeVar("Answer")
@@ -83,11 +80,15 @@ class Recording:
         return [SkippedSegment(str(path.relative_to(self.path)), reason) for path, reason in found]
 
     def bounds(self) -> tuple[int, int] | None:
-        """Return the first interval's start and the last one's end, Unix ns."""
-        for table in BOUNDING_TABLES:
-            found = self._ask([table], partial(self._bounds, table))
-            if found is not None:
-                return found
+        """Return the first interval's start and the last one's end, Unix ns.
+
+        Of what was measured of GPUs and threads, where anything was; see ``BOUNDING_TABLES``.
+        """
+        for names in BOUNDING_TABLES:
+            asked = (self._ask([table], partial(self._bounds, table)) for table in names)
+            found = [bounds for bounds in asked if bounds is not None]
+            if found:
+                return min(begin for begin, _ in found), max(end for _, end in found)
         return None
 
     def read(

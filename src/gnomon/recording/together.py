@@ -1,8 +1,9 @@
 """Several recordings looked at as one: the ranks of a job, the hosts of a cluster.
 
-Rows are as they were recorded. Where the recordings are of different hosts, a row that names no
-host gets that of its recording, so that a thread of one host is not taken for another's. Clocks
-are not corrected: ``analysis.clock_error`` says how far apart they are.
+Rows are as they were recorded. Where the recordings are of different hosts, or do not say of which,
+a row that names no host gets that of its recording (else its directory), so that a thread of one
+is not taken for another's. Clocks are not corrected: ``analysis.clock_error`` says how far apart
+they are.
 """
 
 from __future__ import annotations
@@ -113,12 +114,22 @@ class Together:
 
     def _hosts(self) -> Sequence[str | None]:
         """Return what rows without a host belong to; None for each where all are of one host."""
-        names = [host_name(one.meta()) for one in self.recordings]
-        if len(set(names)) == 1:
-            return [None] * len(names)
+        metas = [one.meta() for one in self.recordings]
+        paths = [str(one.path.resolve()) for one in self.recordings]
+        names = [host_name(meta) for meta in metas]
+        ids = [meta.host.get("id") for meta in metas]
+        # Names can be alike; of a host without any nothing is known, so that it stays for itself.
+        known = ids if all(ids) else names
+        hosts = [str(one or path) for one, path in zip(known, paths, strict=True)]
+        if len(set(hosts)) == 1:
+            return [None] * len(hosts)
+        labels = [name or one.path.name for name, one in zip(names, self.recordings, strict=True)]
+        hosts_of: dict[str, set[str]] = {}
+        for label, host in zip(labels, hosts, strict=True):
+            hosts_of.setdefault(label, set()).add(host)
         return [
-            recording.path.name if name is None else name
-            for recording, name in zip(self.recordings, names, strict=True)
+            label if len(hosts_of[label]) == 1 else f"{label} ({host})"
+            for label, host in zip(labels, hosts, strict=True)
         ]
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gnomon.detectors.grading import severity_of
+from gnomon.enums import Severity
 
 
 def proved(case, findings):
@@ -17,7 +17,7 @@ def proved(case, findings):
     return found
 
 
-def found_loss(case, detect, world, tolerance):
+def found_loss(case, detect, world, tolerance, severity=Severity.WARNING):
     """Return a finding for each truth of a world that is worth a word, with the loss it is due."""
     found = {finding.tid: finding for finding in proved(case, detect(case))}
     due = [one for one in world.truth if one.lost_seconds > 0.05 * world.seconds]
@@ -28,5 +28,5 @@ def found_loss(case, detect, world, tolerance):
         assert finding.cause == truth.cause
         assert finding.pid == truth.pid
         assert finding.lost_seconds == pytest.approx(truth.lost_seconds, rel=tolerance)
-        assert finding.severity is severity_of(0.2)
+        assert finding.severity is severity
     return list(found.values())

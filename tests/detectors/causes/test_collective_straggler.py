@@ -5,6 +5,8 @@ import pytest
 from gnomon.detectors.causes.collective_straggler import detect
 from gnomon.enums import Severity
 from gnomon.recording.together import Together
+from tests.analysis.recordings import BEGIN_NS, MS, call
+from tests.detectors.causes.proving import proved
 from tests.detectors.worlds import World
 
 KNOWN = {"step_ns": 50_000_000, "follow": "all", "classes": True}
@@ -75,3 +77,48 @@ def test_a_lateness_below_the_limit_is_silence(tmp_path, case_of):
 @pytest.mark.parametrize("kind", ["decode_server", "idle_server"])
 def test_without_collectives_there_is_silence(tmp_path, case_of, kind):
     assert list(detect(case_of(World(3, kind, 3).record(tmp_path)))) == []
+
+
+def collectives(count, late, *, late_ns=100_000_000):
+    """Two ranks enter ``count`` collectives, 200 ms apart; rank 1 comes late to those in ``late``.
+
+    To the others rank 0 comes a microsecond after it.
+    """
+    rows, calls = [], []
+    for number in range(count):
+        at_ns = BEGIN_NS + number * 200 * MS
+        for rank in (0, 1):
+            entered_ns = at_ns + (late_ns if number in late else -1_000) * rank
+            row = {"host": "host-1", "pid": 1 + rank, "tid": 1 + rank, "duration_ns": 1_000}
+            rows.append(
+                row
+                | {
+                    "ts_ns": entered_ns + 1_000,
+                    "communicator": "0x5",
+                    "sequence": number,
+                    "rank": rank,
+                }
+            )
+        wait, launch = ("cudaStreamSynchronize", at_ns - 50 * MS), ("cudaLaunchKernel", at_ns)
+        calls += [
+            call(begin_ns - BEGIN_NS + shift * (name == "cudaLaunchKernel"), MS, name, pid=2, tid=2)
+            for name, begin_ns in (wait, launch)
+            for shift in [late_ns if number in late else 0]
+        ]
+    return {"nccl_calls": rows, "host_calls": calls}
+
+
+@pytest.mark.parametrize(
+    ("count", "late", "severities"),
+    [
+        pytest.param(30, range(30), [Severity.CRITICAL], id="always"),
+        pytest.param(9, range(9), [Severity.INFO], id="too few"),
+        pytest.param(30, range(0, 30, 3), [Severity.INFO], id="one in three"),
+        pytest.param(1, [0], [Severity.INFO], id="once"),
+    ],
+)
+def test_who_is_late_now_and_then_is_worth_knowing_at_most(case_with, count, late, severities):
+    case = case_with(**collectives(count, late))
+    found = [one for one in proved(case, detect(case)) if one.rank == 1]
+
+    assert [one.severity for one in found] == severities

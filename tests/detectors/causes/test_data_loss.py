@@ -56,6 +56,13 @@ def test_what_is_told_when_the_span_is_over_belongs_to_it(case_with):
     assert found.to_ns <= BEGIN_NS + 10 * SECOND_NS
 
 
+def test_a_loss_outside_of_the_span_has_bounds_in_it(imported, case_of):
+    case = case_of(imported["sample-gpu-node-02"])
+
+    for found in detect(case):
+        assert case.span.from_ns <= found.from_ns <= found.to_ns <= case.span.to_ns
+
+
 def test_files_that_their_recorder_trimmed_are_told(imported, case_of):
     told = {
         name: [one.severity for one in detect(case_of(each))] for name, each in imported.items()
@@ -63,3 +70,9 @@ def test_files_that_their_recorder_trimmed_are_told(imported, case_of):
 
     assert told["sample-gpu-node-01"] == told["sample-gpu-node-02"] == [Severity.WARNING]
     assert told["vllm-37343-logprobs-amplification"] == []
+
+
+def test_a_place_for_a_value_in_a_reason_stays_as_it_is(case_with):
+    (found,) = detect(lossy(case_with, 900, reason="{value} of them"))
+
+    assert found.evidence[0].text == "900 rows of host_calls were lost ({value} of them)"

@@ -55,3 +55,29 @@ def test_only_what_comes_late_is_more_than_worth_knowing(case_with, at, severity
 
 def test_a_first_launch_as_slow_as_others_loaded_nothing(case_with):
     assert list(detect(case_with(host_calls=launches(90 * MS, usual_ns=90 * MS)))) == []
+
+
+def test_without_other_launches_there_is_nothing_to_compare_with(case_with):
+    case = case_with(host_calls=launches(30 * MS)[:1])
+    (found,) = proved(case, detect(case))
+
+    assert found.lost_seconds == pytest.approx(0.030)
+    assert found.evidence[0].text == "1 first launches of a function took 30 ms"
+    assert not any("other" in one.text for one in found.evidence)
+
+
+def test_functions_with_and_without_other_launches_are_told_together(case_with):
+    graph = call(400 * MS, 50 * MS, "cudaGraphLaunch", first_call=1)
+    case = case_with(host_calls=[*launches(30 * MS), graph])
+    (found,) = proved(case, detect(case))
+
+    assert found.lost_seconds == pytest.approx(0.080, rel=0.001)
+    assert found.evidence[0].text.endswith("longer than others, as far as there are any")
+
+
+def test_a_short_window_makes_no_loading_severe(case_with):
+    rows = [call(at * 2 * MS, 6 * US, "cudaLaunchKernel", first_call=0) for at in range(100)]
+    rows.append(call(150 * MS, 30 * MS, "cudaLaunchKernel", first_call=1))
+    (found,) = detect(case_with(host_calls=rows))
+
+    assert found.severity is Severity.INFO

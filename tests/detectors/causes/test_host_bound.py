@@ -66,24 +66,40 @@ def launching(own_ms, waiting_ms, *, seconds=2, **more):
     return calls
 
 
+def polling(queries=100, **more):
+    """Steps of 10 ms: a launch, then so many queries over 8 ms."""
+    calls = []
+    for at_ns in range(0, 2 * SECOND, 10 * MS):
+        calls.append(call(at_ns, MS // 10, "cudaGraphLaunch", off_cpu_ns=0))
+        for number in range(queries):
+            begin_ns = at_ns + MS + number * 8 * MS // queries
+            calls.append(call(begin_ns, 1_000, "cudaEventQuery", off_cpu_ns=0, **more))
+    return calls
+
+
 STAYS = [queued(n * 100 * MS + 3 * MS, MS // 10) for n in range(10)]
 
 
 @pytest.mark.parametrize(
-    ("calls", "speaks"),
+    ("calls", "severities"),
     [
-        pytest.param(launching(9, 0), True, id="own code all the time"),
-        pytest.param(launching(40, 4), True, id="few waits"),
-        pytest.param(launching(40, 8), False, id="waits for the GPU"),
-        pytest.param(launching(9, 0, seconds=1)[:-10], False, id="not active for long"),
-        pytest.param(launching(9, 0, weight=8.0, selection="uniform"), False, id="sampled"),
+        pytest.param(launching(9, 0), [Severity.WARNING], id="own code all the time"),
+        # The GPU may work on one step while the thread prepares the next.
+        pytest.param(launching(40, 4), [Severity.INFO], id="few waits"),
+        pytest.param(launching(40, 8), [], id="waits for the GPU"),
+        pytest.param(launching(9, 0, seconds=1)[:-10], [], id="not active for long"),
+        pytest.param(launching(9, 0, weight=8.0, selection="uniform"), [], id="sampled"),
+        pytest.param(polling(), [], id="asks all the time whether the GPU has done"),
+        pytest.param(polling(return_code=0), [Severity.WARNING], id="asks, and it has"),
+        pytest.param(polling(queries=1), [Severity.WARNING], id="asks once a step"),
+        pytest.param([row | {"duration_ns": 0} for row in launching(9, 0)], [], id="no times"),
     ],
 )
-def test_without_counters_the_thread_must_hardly_wait(case_with, calls, speaks):
+def test_without_counters_the_thread_must_hardly_wait(case_with, calls, severities):
     case = case_with(host_calls=calls, off_cpu=STAYS)
     found = proved(case, detect(case))
 
-    assert [one.severity for one in found] == ([Severity.WARNING] if speaks else [])
+    assert [one.severity for one in found] == severities
 
 
 @pytest.mark.parametrize("stays", [[], [row | {"selection": "biased"} for row in STAYS]])
@@ -113,5 +129,63 @@ def test_calls_that_were_counted_and_not_kept_are_no_own_code(case_with, counted
 def test_a_thread_beside_one_that_launches_far_more_is_not_what_the_gpu_waits_for(case_with):
     others = [call(n * MS, MS // 2, "cudaLaunchKernel", tid=2, off_cpu_ns=0) for n in range(1900)]
     case = case_with(host_calls=launching(9, 0) + others, off_cpu=STAYS)
+
+    assert list(detect(case)) == []
+
+
+def lost(table, rows):
+    stamped = {"ts_ns": BEGIN_NS + SECOND, "duration_ns": SECOND, "reason": "buffer_full"}
+    return [stamped | {"table": table, "rows": rows}]
+
+
+@pytest.mark.parametrize(
+    ("losses", "speaks"),
+    [
+        (lost("off_cpu", 90), False),
+        (lost("host_calls", 60), False),
+        (lost("off_cpu", None), False),
+        (lost("host_calls", 1), True),
+        (lost("gpu_counters", 900), True),
+    ],
+)
+def test_rows_that_were_lost_are_no_own_code(case_with, losses, speaks):
+    case = case_with(host_calls=launching(9, 0), off_cpu=STAYS, losses=losses)
+
+    assert bool(list(detect(case))) == speaks
+
+
+@pytest.mark.parametrize("step_ns", [3600 * SECOND, -3600 * SECOND, 1 << 60])
+def test_a_clock_that_was_set_makes_no_own_code(case_with, step_ns):
+    calls = launching(9, 0, seconds=4)
+    moved = calls[:200] + [row | {"ts_ns": row["ts_ns"] + step_ns} for row in calls[200:]]
+    case = case_with(host_calls=moved, off_cpu=STAYS)
+
+    for one in proved(case, detect(case)):
+        assert one.lost_seconds < 4
+
+
+def test_a_gap_unlike_all_others_is_told_and_not_counted(case_with):
+    calls = launching(9, 0, seconds=4)
+    later = [row | {"ts_ns": row["ts_ns"] + 2 * SECOND} for row in calls[200:]]
+    case = case_with(host_calls=calls[:200] + later, off_cpu=STAYS)
+    (found,) = proved(case, detect(case))
+
+    assert found.lost_seconds == pytest.approx(0.9 * 4, rel=0.02)
+    assert found.evidence[-1].value == pytest.approx(2 * SECOND, rel=0.01)
+
+
+def test_queries_that_were_counted_and_not_kept_may_have_been_all_it_did(case_with):
+    histogram = {
+        "ts_ns": BEGIN_NS + 2 * SECOND,
+        "duration_ns": 2 * SECOND,
+        "host": "host-1",
+        "pid": 1,
+        "layer": "cuda_runtime",
+        "operation": "cudaEventQuery",
+        "calls": 50_000,
+        "total_ns": 50_000_000,
+    }
+    calls = launching(9, 0, selection="biased", weight=None)
+    case = case_with(host_calls=calls, off_cpu=STAYS, call_histograms=[histogram])
 
     assert list(detect(case)) == []

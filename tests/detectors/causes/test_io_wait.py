@@ -2,9 +2,10 @@
 
 import pytest
 
+from gnomon.detectors.causes.host_memory_spill import detect as detect_spill
 from gnomon.detectors.causes.io_wait import detect
 from gnomon.enums import Severity
-from tests.analysis.recordings import MS, call
+from tests.analysis.recordings import BEGIN_NS, MS, SECOND, call
 from tests.analysis.stays import read, stack
 from tests.detectors.causes.proving import found_loss, proved
 from tests.detectors.worlds import World
@@ -27,7 +28,7 @@ def test_a_published_thread_waits_for_its_own_reads(imported, case_of):
     assert (found.pid, found.tid, found.severity) == (1887, 1887, Severity.WARNING)
     waited_ns = found.evidence[0].value
     (other,) = found.ruled_out
-    assert waited_ns == pytest.approx(73_728_367, rel=0.02)
+    assert waited_ns == pytest.approx(73_728_367, rel=1e-4)
     assert waited_ns / (waited_ns + other.value) == pytest.approx(0.9812, abs=0.001)
 
 
@@ -54,3 +55,28 @@ def test_pages_from_swap_are_another_cause(case_with):
     case = case_with(off_cpu=rows, stacks=stack(1, "do_swap_page"))
 
     assert list(detect(case)) == []
+
+
+def test_no_nanosecond_is_claimed_for_a_disk_and_for_swap(case_with):
+    """Swap grows in the third second; one stay there has a stack, and that reads a file.
+
+    The last stay comes after the last call, when the thread was not active any more.
+    """
+    launches = [call(n * 10 * MS, MS, "cudaLaunchKernel") for n in range(400)]
+    stays = [read((10 * n + 2) * MS, 2 * MS) for n in range(400)]
+    stays[250] |= {"stack_hash": 1}
+    samples = [
+        {
+            "ts_ns": BEGIN_NS + second * SECOND,
+            "duration_ns": SECOND,
+            "swap_used_bytes": (second >= 3) << 30,
+        }
+        for second in range(1, 5)
+    ]
+    case = case_with(
+        host_calls=launches, off_cpu=stays, host_samples=samples, stacks=stack(1, "vfs_read")
+    )
+    (disk,), (spill,) = proved(case, detect(case)), proved(case, detect_spill(case))
+
+    assert disk.lost_seconds == pytest.approx(300 * 2e-3)
+    assert spill.lost_seconds == pytest.approx(99 * 2e-3)

@@ -83,3 +83,26 @@ def test_the_published_recordings_leak_nothing_that_is_known(imported, case_of):
     """In one of them 40 allocations have no release: its recorder does not see releases."""
     for recording in imported.values():
         assert list(detect(case_of(recording))) == []
+
+
+def loading(seconds=30, *, launch_until_s=0):
+    """64 MiB allocated and copied ten times a second, and launches for some of it."""
+    rows = [call(at * SECOND // 50, 5_000, "cudaLaunchKernel") for at in range(50 * launch_until_s)]
+    for at in range(10 * seconds):
+        begin_ns = at * SECOND // 10
+        rows.append(call(begin_ns, 200_000, "cudaMalloc", bytes=64 << 20, address=1000 + at))
+        rows.append(call(begin_ns + 1_000_000, 80_000_000, "cudaMemcpy", bytes=64 << 20))
+    return rows
+
+
+@pytest.mark.parametrize(("launch_until_s", "speaks"), [(0, False), (10, False), (30, True)])
+def test_what_is_allocated_without_work_is_being_loaded(case_with, launch_until_s, speaks):
+    case = case_with(host_calls=loading(launch_until_s=launch_until_s))
+
+    assert bool(list(detect(case))) == speaks
+
+
+def test_growth_that_stops_before_the_work_does_is_no_leak(case_with):
+    case = case_with(host_calls=loading(20, launch_until_s=30))
+
+    assert list(detect(case)) == []

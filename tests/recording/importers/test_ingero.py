@@ -399,7 +399,7 @@ def test_a_directory_in_use_is_left_as_it_is(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["made.db"]
 
 
-def test_the_recording_lasts_as_long_as_its_calls(tmp_path):
+def test_the_recording_lasts_as_long_as_its_calls_and_stays_off_the_cpu(tmp_path):
     """Its snapshots of the host last a second; the events around them are what is asked about."""
     target = tmp_path / "run"
     import_ingero(PUBLISHED / f"{NODE_01}.db", target)
@@ -407,6 +407,10 @@ def test_the_recording_lasts_as_long_as_its_calls(tmp_path):
 
     begin_ns, end_ns = recording.bounds()
 
-    ts_ns = recording.read("host_calls", columns=["ts_ns"]).column("ts_ns").to_pylist()
+    ts_ns = [
+        at_ns
+        for table in ("host_calls", "off_cpu")
+        for at_ns in recording.read(table, columns=["ts_ns"]).column("ts_ns").to_pylist()
+    ]
     assert begin_ns <= min(ts_ns)
     assert end_ns == max(ts_ns)

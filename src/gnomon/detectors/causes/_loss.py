@@ -2,7 +2,8 @@
 
 A detector writes one SELECT with a row for each piece of time that was lost (``ts_ns``, its end,
 and ``lost_ns``). What a thread lost while its GPU still had work is no loss of the GPU's: where
-counters were recorded, no more counts in each ``BIN_NS`` than the GPU was idle.
+counters were recorded, no more counts in each ``BIN_NS`` than the GPU was idle. What is told is of
+the stretch of time in which nearly all of it was lost (``analysis.concentration``).
 """
 
 from __future__ import annotations
@@ -10,17 +11,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gnomon.analysis.activity import ThreadActivity
+from gnomon.analysis.concentration import BIN_NS, concentration
 from gnomon.analysis.coverage import losses
 from gnomon.analysis.gpu_idle import Stretch
-from gnomon.analysis.questions import ThreadKey
+from gnomon.analysis.questions import Span, ThreadKey
 from gnomon.detectors.case import Case, said
 from gnomon.detectors.finding import Evidence, RuledOut
 from gnomon.detectors.needs import NEGLIGIBLE_SHARE
 from gnomon.enums import Cause
 
-BIN_NS = 1_000_000_000
 BINS_SQL = """\
-SELECT ts_ns // {bin_ns} AS bin, count(*) AS pieces, sum(lost_ns)::BIGINT AS lost_ns,
+SELECT (ts_ns - 1) // {bin_ns} AS bin, count(*) AS pieces, sum(lost_ns)::BIGINT AS lost_ns,
   min(ts_ns - lost_ns)::BIGINT AS from_ns, max(ts_ns) AS to_ns
 FROM ({pieces}) GROUP BY bin ORDER BY bin"""
 
@@ -29,6 +30,7 @@ FROM ({pieces}) GROUP BY bin ORDER BY bin"""
 class Loss:
     """Time that a thread lost: ``lost_ns`` in ``pieces`` pieces, of it ``idle_ns`` on its GPU.
 
+    ``sql`` gives these pieces, ``bins`` bounds their ends where there are others outside of it.
     ``idle_ns`` is ``lost_ns`` where no counters bound it, ``gpu`` None. ``share``: of the time in
     which the thread was active or waited for the GPU, 0 to 1.
     """
@@ -41,6 +43,7 @@ class Loss:
     idle_ns: int
     share: float
     gpu: str | None
+    bins: Span | None
 
     @property
     def lost_pct(self) -> float | None:
@@ -87,18 +90,30 @@ def excluded(cause: Cause, found: Evidence) -> RuledOut:
 
 
 def loss_of(
-    case: Case, one: ThreadActivity, pieces_sql: str, *, is_copying: bool = False
+    case: Case,
+    one: ThreadActivity,
+    pieces_sql: str,
+    *,
+    is_copying: bool = False,
+    is_whole: bool = False,
 ) -> Loss | None:
     """Return what a thread lost by a SELECT of ``ts_ns`` and ``lost_ns``; None where nothing.
 
-    ``is_copying``: the GPU may have been copying meanwhile, which its idle time leaves out.
+    ``is_copying``: the GPU may have been copying meanwhile, which its idle time leaves out;
+    ``is_whole``: all pieces are told, wherever they are.
     """
+    # Asked twice and more: where the pieces are, and what they are like.
+    case.session.keep(pieces_sql)
     rows = case.session.rows(BINS_SQL.format(bin_ns=BIN_NS, pieces=pieces_sql))
-    lost_ns = sum(row["lost_ns"] for row in rows)
+    found = concentration([Stretch(row["from_ns"], row["to_ns"], row["lost_ns"]) for row in rows])
     # A wait for the GPU that blocks is long, and none of the thread's idle time.
     worked_ns = min(one.span.to_ns - one.span.from_ns, one.active_ns + one.waiting_ns)
-    if lost_ns <= 0 or worked_ns <= 0:
+    if found is None or worked_ns <= 0:
         return None
+    is_whole = is_whole or found.is_all
+    if not is_whole:
+        rows = [row for row in rows if found.bins.from_ns <= row["bin"] * BIN_NS < found.bins.to_ns]
+    lost_ns = sum(row["lost_ns"] for row in rows)
     gpu = case.gpu_of(one.thread)
     idle = None if gpu is None else case.idle_of(gpu)
     idle_ns = lost_ns
@@ -107,7 +122,9 @@ def loss_of(
         idle_ns = idle.bounded_ns(bins) + (_copying_ns(case, gpu) if is_copying else 0)
         idle_ns = min(lost_ns, idle_ns)
     return Loss(
-        sql=pieces_sql,
+        sql=pieces_sql
+        if is_whole
+        else f"SELECT * FROM ({pieces_sql}) WHERE {found.bins.condition}",
         from_ns=min(row["from_ns"] for row in rows),
         to_ns=max(row["to_ns"] for row in rows),
         pieces=sum(row["pieces"] for row in rows),
@@ -115,13 +132,16 @@ def loss_of(
         idle_ns=idle_ns,
         share=min(1.0, idle_ns / worked_ns),
         gpu=None if idle is None else gpu,
+        bins=None if is_whole else found.bins,
     )
 
 
-def loss_of_thread(case: Case, thread: ThreadKey, pieces_sql: str) -> Loss | None:
+def loss_of_thread(
+    case: Case, thread: ThreadKey, pieces_sql: str, *, is_whole: bool = False
+) -> Loss | None:
     """Return ``loss_of`` a thread by its key; None also where it made no calls that are known."""
     one = next((one for one in case.activities if one.thread == thread), None)
-    return None if one is None else loss_of(case, one, pieces_sql)
+    return None if one is None else loss_of(case, one, pieces_sql, is_whole=is_whole)
 
 
 def is_gapless(case: Case) -> bool:

@@ -9,7 +9,9 @@ still has work. Across hosts only what exceeds the uncertainty of both clocks co
 Not seen: a rank whose GPU alone is slow, which enqueues in time; that takes the durations of the
 collective's kernels, where they are recorded.
 
-Detection limit: ``grading.INFO_SHARE`` of the time of the ranks that wait.
+Detection limit: ``grading.INFO_SHARE`` of the time of the ranks that wait. A rank that came last
+to fewer than ``FEWEST`` collectives, or not to most of those while it did, may have come late once
+for any reason: that is information.
 """
 
 from __future__ import annotations
@@ -18,21 +20,25 @@ from collections.abc import Iterable, Mapping
 
 from gnomon.analysis.clock_error import ClockError, clock_errors
 from gnomon.analysis.collectives import (
-    BUCKET_NS,
     Straggler,
+    came_last,
     empty_ns,
+    joint_sql,
     stragglers,
     waited_sql,
     waits_sql,
 )
-from gnomon.analysis.questions import literal
+from gnomon.analysis.concentration import BIN_NS
 from gnomon.detectors.case import Case
 from gnomon.detectors.finding import Evidence, Finding, Gain
 from gnomon.detectors.grading import INFO_SHARE, severity_of
 from gnomon.detectors.needs import Need
-from gnomon.enums import Cause
+from gnomon.enums import Cause, Severity
 
 NEEDS = (Need.COLLECTIVES,)
+# Of two ranks that are alike each comes last to half of all.
+FEWEST = 10
+MOST = 0.5
 # Of the ranks that came last, those that cost most are looked into.
 MOST_STRAGGLERS = 8
 REMEDY = (
@@ -51,7 +57,10 @@ def detect(case: Case) -> Iterable[Finding]:
         if most < INFO_SHARE:
             return  # and those after it cost less
         lost_ns = one.bounded_ns(_empty_ns(case, one))
-        severity = severity_of(lost_ns / (one.ranks - 1) / 1e9 / case.span.seconds)
+        severity = severity_of(
+            lost_ns / (one.ranks - 1) / 1e9 / case.span.seconds,
+            at_most=Severity.CRITICAL if _is_usual(case, one, errors) else Severity.INFO,
+        )
         if severity is not None:
             yield Finding(
                 cause=Cause.COLLECTIVE_STRAGGLER,
@@ -74,6 +83,14 @@ def detect(case: Case) -> Iterable[Finding]:
             )
 
 
+def _is_usual(case: Case, one: Straggler, errors: Mapping[str | None, ClockError]) -> bool:
+    """Tell whether a rank came last often, and mostly."""
+    if one.collectives < FEWEST:
+        return False
+    joint = int(case.value(joint_sql(case.scope, errors, one)))
+    return one.collectives > MOST * joint
+
+
 def _empty_ns(case: Case, one: Straggler) -> Mapping[int, float]:
     """Return second -> ns in which the late rank's GPU had nothing to do."""
     gpu = case.gpu_of(one.thread)
@@ -82,7 +99,7 @@ def _empty_ns(case: Case, one: Straggler) -> Mapping[int, float]:
         return empty_ns(case.session, case.scope, one.thread)
     # Idle time is known in coarse bins: a short wait is looked at with the second around it.
     return {
-        bucket.number: idle.within(min(bucket.from_ns, bucket.to_ns - BUCKET_NS), bucket.to_ns)
+        bucket.number: idle.within(min(bucket.from_ns, bucket.to_ns - BIN_NS), bucket.to_ns)
         for bucket in one.buckets
     }
 
@@ -100,18 +117,22 @@ def _evidence(
     case: Case, one: Straggler, errors: Mapping[str | None, ClockError]
 ) -> tuple[Evidence, ...]:
     waits = waits_sql(case.scope, errors)
-    last = f"last_rank = {one.rank} AND last_pid IS NOT DISTINCT FROM {literal(one.thread.pid)}"
     return (
         case.evidence(
             f"rank {one.rank} came last to {{value}} collectives",
             f"{waits}\nSELECT count(DISTINCT (communicator, sequence)) AS collectives FROM waits "
-            f"WHERE {last}",
+            f"WHERE {came_last(one)}",
             "count",
         ),
         case.evidence(
             f"the other {one.ranks - 1} had waited {{value}} by then, in sum",
-            waited_sql(case.scope, errors, one.thread),
+            waited_sql(case.scope, errors, one),
             "ns",
+        ),
+        case.evidence(
+            "from the first of them to the last there were {value} collectives in all",
+            joint_sql(case.scope, errors, one),
+            "count",
         ),
     )
 

@@ -62,7 +62,7 @@ def _culprit(case: Case, part: Part) -> Iterator[Evidence]:
     yield proven(
         f"while thread {most} had it, for {{value}}",
         queued_ns[most],
-        waits_of(part.worker).total_sql("queued_ns", f"preemptor_tid = {most}"),
+        waits_of(part.worker).total_sql("queued_ns", f"preemptor_tid = {most} AND ({part.where})"),
         "ns",
     )
 

@@ -10,6 +10,7 @@ Detection limit: ``grading.INFO_SHARE`` of a table's rows, or a loss of which th
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from gnomon.analysis.questions import Span, literal
@@ -60,18 +61,22 @@ def detect(case: Case) -> Iterable[Finding]:
 
 def _finding(case: Case, told: Span, row: dict[str, Any], severity: Severity) -> Finding:
     table = row["name"]
+    lost = case.evidence(
+        f"{{value}} rows of {table} were lost",
+        f'SELECT sum(rows)::BIGINT AS rows FROM losses WHERE "table" = {literal(table)} '
+        f"AND {told.condition}",
+        "count",
+    )
+    # A reason is foreign text: it may hold anything, a place for a value too.
+    reasons = row["reasons"] or "no reason given"
     return Finding(
         cause=Cause.DATA_LOSS,
         severity=severity,
-        from_ns=max(row["from_ns"], case.span.from_ns),
-        to_ns=min(row["to_ns"], case.span.to_ns),
+        # Rows may have been lost before the span, and told in it; or the other way round.
+        from_ns=min(max(row["from_ns"], case.span.from_ns), case.span.to_ns),
+        to_ns=min(max(row["to_ns"], case.span.from_ns), case.span.to_ns),
         evidence=(
-            case.evidence(
-                f"{{value}} rows of {table} were lost ({row['reasons'] or 'no reason given'})",
-                f'SELECT sum(rows)::BIGINT AS rows FROM losses WHERE "table" = {literal(table)} '
-                f"AND {told.condition}",
-                "count",
-            ),
+            replace(lost, text=f"{lost.text} ({reasons})"),
             case.evidence(
                 "{value} rows of it were kept",
                 f"SELECT count(*) AS rows FROM {table} WHERE {case.span.condition}",

@@ -1,40 +1,51 @@
 """A thread that feeds a GPU is busy by itself: in its own code, on the CPU, outside CUDA calls.
 
 Measured: the thread's active time, less its stays off the CPU, less its time on the CPU inside
-CUDA calls. It speaks in one of two cases, of threads that were active for ``LEAST_ACTIVE_NS``:
+CUDA calls. Between a query whether the GPU has done and the next one it waits for the GPU; a gap
+between its calls and stays that is ``LONE_GAP`` times the fifth longest one may be a clock that was
+set, or rows that nobody kept. Neither is own code. It speaks in one of two cases, of threads that
+were active for ``LEAST_ACTIVE_NS``:
 
 - Own code fills ``OWN_SHARE`` of the active time and synchronisations ``WAITING_SHARE`` at most:
   the thread hardly ever waits for the GPU, so the GPU waits for it. Without counters this is at
-  most a warning.
+  most a warning, and information where it waits at all (``SOME_WAITING_SHARE``): then it keeps pace
+  with the GPU, which may be at work on one step while the thread prepares the next.
 - Counters show the GPU idle meanwhile: the loss is the time in own code, at most what the GPU was
   idle beyond the thread's own stays off the CPU. Where the thread synchronises more often than
   each ``OWN_CODE_A_WAIT_NS`` of own code, its many waits are the cause (``synchronization``) and
   nothing is said here.
 
 Reported as a warning from 5 % of the time between its first call and its last on; below, it is what
-every loop costs. Silent where stays off the CPU were not all recorded.
+every loop costs. Silent where stays off the CPU were not all recorded, or calls or stays were lost.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gnomon.analysis.activity import ThreadActivity
 from gnomon.analysis.operations import CUDA_LAYERS, Kind, condition
 from gnomon.analysis.questions import literal
-from gnomon.detectors.case import Case, proven
+from gnomon.analysis.recorded import lost_rows
+from gnomon.detectors.case import Case, proven, said
 from gnomon.detectors.feeding import MOST_DETAILED, MOST_FINDINGS, Cost, Said, finding, graded
 from gnomon.detectors.finding import Evidence, Finding, RuledOut
-from gnomon.detectors.needs import Need
+from gnomon.detectors.needs import Need, what_was_lost
 from gnomon.enums import Cause, Severity
 
-NEEDS = (Need.CALLS, Need.ALL_CALLS, Need.SCHEDULING, Need.COUNTERS)
+NEEDS = (Need.CALLS, Need.ALL_CALLS, Need.ALL_ROWS, Need.SCHEDULING, Need.COUNTERS)
 LAYERS = ", ".join(literal(layer.value) for layer in CUDA_LAYERS)
 LEAST_ACTIVE_NS = 1_000_000_000
 # A thread with less than 40 % of its time for calls and waits has no slack to run ahead with.
 OWN_SHARE = 0.6
 WAITING_SHARE = 0.1
+# Waits of 10 us in steps of 10 ms are what a synchronisation itself takes.
+SOME_WAITING_SHARE = 0.001
+# cudaEventQuery, cuStreamQuery, ...: has the GPU done?
+QUERIES = "^cu(da)?(Event|Stream)Query"
+LONE_GAP = 10
 # What a thread does between two waits for the GPU; less is the price of waiting so often.
 OWN_CODE_A_WAIT_NS = 1_000_000
 # Of the busiest thread of its process: one that dispatches less is not what the GPU waits for.
@@ -46,14 +57,50 @@ REMEDY = (
 )
 
 
+COUNTED_SQL = """\
+SELECT coalesce(sum(total_ns), 0)::BIGINT AS in_calls_ns,
+  coalesce(sum(total_ns) FILTER ({waits}), 0)::BIGINT AS waiting_ns,
+  coalesce(sum(calls) FILTER (regexp_matches(operation, '{queries}')), 0)::BIGINT AS queries
+FROM call_histograms WHERE ts_ns > {from_ns} AND ts_ns - duration_ns < {to_ns}
+  AND {process} AND layer IN ({layers})"""
+
+# From the end of a query that did not find the GPU done to the next one, with no call in between.
+POLLING_SQL = """\
+SELECT coalesce(sum(greatest(0, next_ns - ts_ns)), 0)::BIGINT AS ns FROM (
+  SELECT ts_ns, return_code, is_query, lead(is_query) OVER following AS is_next_query,
+    lead(ts_ns - duration_ns) OVER following AS next_ns
+  FROM (SELECT *, regexp_matches(operation, '{queries}') AS is_query {calls})
+  WINDOW following AS (ORDER BY ts_ns)
+) WHERE is_query AND is_next_query AND return_code IS DISTINCT FROM 0"""
+
+# Of the five longest gaps those that are far longer than the fifth.
+LONE_GAPS_SQL = """\
+SELECT coalesce(list_sum(list_filter(longest, lambda gap_ns:
+  gap_ns > {lone} * coalesce(longest[5], 0))), 0)::BIGINT AS ns
+FROM (
+  SELECT max(gap_ns, 5) AS longest FROM (
+    SELECT begin_ns - max(ts_ns) OVER (
+      ORDER BY begin_ns ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS gap_ns
+    FROM (SELECT ts_ns - duration_ns AS begin_ns, ts_ns {calls}
+      UNION ALL SELECT ts_ns - duration_ns, ts_ns FROM off_cpu WHERE {stays})
+  ) WHERE gap_ns > 0
+)"""
+
+
 @dataclass(frozen=True, slots=True)
 class OwnCode:
-    """How long a thread was on the CPU outside CUDA calls: at least this, of ``active_ns``."""
+    """How long a thread was on the CPU outside CUDA calls: at least this, of ``active_ns``.
+
+    ``polling_ns`` between queries is a part of ``waiting_ns``; ``lone_ns`` is in gaps of which
+    nobody knows, and not active.
+    """
 
     own_ns: int
     waiting_ns: int
     waits: int
     active_ns: int
+    polling_ns: int = 0
+    lone_ns: int = 0
 
     @property
     def fills(self) -> bool:
@@ -63,24 +110,50 @@ class OwnCode:
             and self.waiting_ns <= WAITING_SHARE * self.active_ns
         )
 
+    @property
+    def keeps_pace(self) -> bool:
+        """Whether it waits for its GPU at all."""
+        return self.waiting_ns > SOME_WAITING_SHARE * self.active_ns
+
 
 def detect(case: Case) -> Iterable[Finding]:
     """Yield a finding for each thread whose own code kept the GPU waiting."""
-    found = [(worker, cost) for worker in case.dispatch_threads if (cost := _cost(case, worker))]
-    found.sort(key=lambda one: -one[1].lost_ns)
-    for place, (worker, cost) in enumerate(found[:MOST_FINDINGS]):
-        is_measured = cost.gpu_idle_ns is not None
-        said = Said(
-            evidence=tuple(_evidence(case, worker, is_detailed=place < MOST_DETAILED)),
+    if not case.dispatch_threads or _lacks_rows(case):
+        return
+    found = [
+        (worker, *known) for worker in case.dispatch_threads if (known := _known(case, worker))
+    ]
+    found.sort(key=lambda one: -one[2].lost_ns)
+    for place, (worker, own, cost) in enumerate(found[:MOST_FINDINGS]):
+        confidence, reason = _certainty(own, cost)
+        told = Said(
+            evidence=tuple(_evidence(case, worker, own, is_detailed=place < MOST_DETAILED)),
             ruled_out=tuple(_ruled_out(case, worker)),
             remedy=REMEDY,
-            confidence=0.9 if is_measured else 0.7,
-            confidence_reason="the GPU was measured to be idle meanwhile"
-            if is_measured
-            else "the GPU's idle time was not measured; calls that the recorder does not follow "
-            "would count as own code",
+            confidence=confidence,
+            confidence_reason=reason,
         )
-        yield finding(case, worker, Cause.HOST_BOUND, cost, said)
+        yield finding(case, worker, Cause.HOST_BOUND, cost, told)
+
+
+def _lacks_rows(case: Case) -> bool:
+    """Tell whether what was lost may have been the calls and stays that own code would be."""
+    calls = sum(one.calls for one in case.operations if one.layer in CUDA_LAYERS)
+    stays = sum(one.stays for one in case.activities)
+    return what_was_lost(lost_rows(case.session, case.span), calls, stays) is not None
+
+
+def _certainty(own: OwnCode, cost: Cost) -> tuple[float, str]:
+    if cost.gpu_idle_ns is not None:
+        return 0.9, "the GPU was measured to be idle meanwhile"
+    unknown = "the GPU's idle time was not measured"
+    if own.keeps_pace:
+        waited = said(own.waiting_ns, "ns")
+        return 0.4, (
+            f"{unknown}, and the thread waited {waited} for it: it keeps pace with the GPU, which "
+            "may have worked on one step while the thread prepared the next"
+        )
+    return 0.7, f"{unknown}; calls that the recorder does not follow would count as own code"
 
 
 def _leads(case: Case, worker: ThreadActivity) -> bool:
@@ -94,13 +167,23 @@ def _leads(case: Case, worker: ThreadActivity) -> bool:
     return worker.dispatched >= DISPATCH_SHARE * most
 
 
-def _cost(case: Case, worker: ThreadActivity) -> Cost | None:
-    """Return what a thread's own code cost; None where that is not known, or not much."""
+def _known(case: Case, worker: ThreadActivity) -> tuple[OwnCode, Cost] | None:
+    """Return a thread's own code and what it cost; None where that is not known, or not much."""
     if worker.active_ns < LEAST_ACTIVE_NS or not worker.stays or worker.is_off_cpu_biased:
         return None
-    if not _leads(case, worker):
+    # Calls that all took no time were not measured.
+    if worker.in_calls_ns <= 0 or not _leads(case, worker):
         return None
     own = _own_code(case, worker)
+    if own is None or _cost(case, worker, own) is None:
+        return None
+    # Only now what takes a sort of all of its rows.
+    own = _certain(case, worker, own)
+    cost = _cost(case, worker, own)
+    return None if cost is None else (own, cost)
+
+
+def _cost(case: Case, worker: ThreadActivity, own: OwnCode) -> Cost | None:
     gpu = case.gpu_of(worker.thread)
     idle = None if gpu is None else case.idle_of(gpu)
     lost_ns = own.own_ns
@@ -115,25 +198,52 @@ def _cost(case: Case, worker: ThreadActivity) -> Cost | None:
     # Of the time without work too: a GPU that idles for want of requests is not starved by this.
     idle_ns = worker.idle_ns
     cost = graded(case, worker, lost_ns, worker.span, long_ns=idle_ns, at_most=at_most)
-    return None if cost is None or cost.severity is Severity.INFO else cost
+    if cost is None or cost.severity is Severity.INFO:
+        return None
+    is_guess = idle is None and own.keeps_pace
+    return replace(cost, severity=Severity.INFO) if is_guess else cost
 
 
-def _own_code(case: Case, worker: ThreadActivity) -> OwnCode:
+def _own_code(case: Case, worker: ThreadActivity) -> OwnCode | None:
     """Return what is certain; where rows of calls are missing, they may have been any that long.
 
-    Histograms of the whole process then bound the time in calls from above.
+    Histograms of the whole process then bound the time in calls from above. None where they count
+    so many queries that the thread may have done nothing else.
     """
-    in_calls_ns, waiting_ns = worker.on_cpu_in_calls_ns, worker.waiting_ns
+    in_calls_ns, waiting_ns, queries = worker.on_cpu_in_calls_ns, worker.waiting_ns, 0
     if worker.biased:
         (counted,) = case.session.rows(_counted_sql(worker))
         in_calls_ns = max(in_calls_ns, counted["in_calls_ns"])
         waiting_ns = max(waiting_ns, counted["waiting_ns"])
+        queries = counted["queries"]
+    own_ns = max(0, worker.on_cpu_ns - in_calls_ns)
+    if own_ns < OWN_CODE_A_WAIT_NS * queries:
+        return None
+    return OwnCode(own_ns, waiting_ns, worker.waits, worker.active_ns)
+
+
+def _certain(case: Case, worker: ThreadActivity, own: OwnCode) -> OwnCode:
+    """Return own code without what lies between queries, or in a gap unlike all others."""
+    polls = any(re.match(QUERIES, one.operation) for one in worker.outermost())
+    polling_ns = int(case.value(_polling_sql(case, worker))) if polls else 0
+    lone_ns = int(case.value(_lone_gaps_sql(case, worker)))
     return OwnCode(
-        own_ns=max(0, worker.on_cpu_ns - in_calls_ns),
-        waiting_ns=waiting_ns,
-        waits=worker.waits,
-        active_ns=worker.active_ns,
+        own_ns=max(0, own.own_ns - polling_ns - lone_ns),
+        waiting_ns=own.waiting_ns + polling_ns,
+        waits=own.waits,
+        active_ns=max(0, own.active_ns - lone_ns),
+        polling_ns=polling_ns,
+        lone_ns=lone_ns,
     )
+
+
+def _polling_sql(case: Case, worker: ThreadActivity) -> str:
+    return POLLING_SQL.format(queries=QUERIES, calls=_calls(case, worker))
+
+
+def _lone_gaps_sql(case: Case, worker: ThreadActivity) -> str:
+    stays = f"{worker.span.condition} AND {worker.thread.condition}"
+    return LONE_GAPS_SQL.format(lone=LONE_GAP, calls=_calls(case, worker), stays=stays)
 
 
 def _counted_sql(worker: ThreadActivity) -> str:
@@ -141,16 +251,19 @@ def _counted_sql(worker: ThreadActivity) -> str:
 
     A call within a call counts twice, which makes the bound no lower.
     """
-    span = worker.span
-    return (
-        "SELECT coalesce(sum(total_ns), 0)::BIGINT AS in_calls_ns, coalesce(sum(total_ns) FILTER "
-        f"({condition(Kind.SYNCHRONIZATION)}), 0)::BIGINT AS waiting_ns FROM call_histograms "
-        f"WHERE ts_ns > {span.from_ns} AND ts_ns - duration_ns < {span.to_ns} "
-        f"AND {worker.thread.process_condition} AND layer IN ({LAYERS})"
+    return COUNTED_SQL.format(
+        waits=condition(Kind.SYNCHRONIZATION),
+        queries=QUERIES,
+        from_ns=worker.span.from_ns,
+        to_ns=worker.span.to_ns,
+        process=worker.thread.process_condition,
+        layers=LAYERS,
     )
 
 
-def _evidence(case: Case, worker: ThreadActivity, *, is_detailed: bool) -> Iterator[Evidence]:
+def _evidence(
+    case: Case, worker: ThreadActivity, own: OwnCode, *, is_detailed: bool
+) -> Iterator[Evidence]:
     span = worker.span
     off_cpu = (
         f"SELECT coalesce(round(sum(least(duration_ns, ts_ns - {case.span.from_ns}) "
@@ -159,12 +272,17 @@ def _evidence(case: Case, worker: ThreadActivity, *, is_detailed: bool) -> Itera
     )
     on_cpu_in_calls = _sum_sql(case, worker, "duration_ns - coalesce(off_cpu_ns, 0)")
     off_cpu_ns = worker.off_cpu_ns + worker.idle_ns
+    without = {
+        _polling_sql(case, worker): own.polling_ns,
+        _lone_gaps_sql(case, worker): own.lone_ns,
+    }
+    less = "".join(f" - ({query})" for query, ns in without.items() if ns)
     yield proven(
         ("at most, as not all calls were kept, " if worker.biased else "")
-        + f"of {worker.active_ns / 1e9:.4g} s in which it was active, it was on the CPU in its own "
+        + f"of {own.active_ns / 1e9:.4g} s in which it was active, it was on the CPU in its own "
         "code for {value}",
-        span.to_ns - span.from_ns - off_cpu_ns - worker.on_cpu_in_calls_ns,
-        f"SELECT {span.to_ns - span.from_ns} - ({off_cpu}) - ({on_cpu_in_calls}) AS ns",
+        span.to_ns - span.from_ns - off_cpu_ns - worker.on_cpu_in_calls_ns - sum(without.values()),
+        f"SELECT {span.to_ns - span.from_ns} - ({off_cpu}) - ({on_cpu_in_calls}){less} AS ns",
         "ns",
     )
     yield proven(
@@ -174,6 +292,12 @@ def _evidence(case: Case, worker: ThreadActivity, *, is_detailed: bool) -> Itera
         "ns",
     )
     yield proven("off the CPU for {value}, idle time included", off_cpu_ns, off_cpu, "ns")
+    if own.polling_ns:
+        text = "between one query whether the GPU has done and the next: {value} (not counted)"
+        yield proven(text, own.polling_ns, _polling_sql(case, worker), "ns")
+    if own.lone_ns:
+        text = "without any call or stay, unlike the rest: {value} (not counted)"
+        yield proven(text, own.lone_ns, _lone_gaps_sql(case, worker), "ns")
     frame = (
         "SELECT concat_ws(' ', symbol, nullif(concat_ws(':', file, line), '')) AS frame FROM ("
         f"SELECT stack_hash, count(*) AS calls {_calls(case, worker)} "

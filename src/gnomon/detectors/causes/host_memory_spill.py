@@ -3,8 +3,8 @@
 Measured: managed memory that a process allocated and did not release, against what its GPU has
 (beyond that, pages travel over the link at each use); and waits for pages that were swapped out:
 of threads that feed a GPU, the time off the CPU that waited for a disk in stacks of the kernel's
-swap-in, where stacks are known, else while swap in use grew by ``SMALLEST_SWAP_BYTES`` and more in
-a reading. Swap that is merely in use says nothing. Managed memory beyond the GPU's is a warning by
+swap-in, where stacks are known, else while swap in use grew (``analysis/swap.py``). Swap that is
+merely in use says nothing. Managed memory beyond the GPU's is a warning by
 itself; the waits speak from 1 % of the thread's active time on.
 """
 
@@ -16,7 +16,9 @@ from gnomon.analysis.activity import ThreadActivity
 from gnomon.analysis.latency import Operation
 from gnomon.analysis.memory_use import MemoryUse, allocated
 from gnomon.analysis.operations import Kind
-from gnomon.analysis.questions import Span
+from gnomon.analysis.overlap import SWAP_IN
+from gnomon.analysis.questions import Span, literal
+from gnomon.analysis.swap import while_growing
 from gnomon.detectors.case import Case, said
 from gnomon.detectors.causes._loss import Figure, Loss, figures, loss_of
 from gnomon.detectors.finding import Evidence, Finding, Gain
@@ -26,11 +28,6 @@ from gnomon.enums import Cause, Severity
 
 NEEDS = (Need.CALLS, Need.SCHEDULING, Need.HOST_READINGS)
 MANAGED = "Managed"
-SMALLEST_SWAP_BYTES = 16 << 20
-# Stretches in which swap grew, the longest first: enough for any real case.
-MOST_STRETCHES = 50
-# Functions of the kernel that bring a page back (mm/memory.c, mm/page_io.c, mm/swap_state.c).
-SWAP_IN = ("do_swap_page", "swapin_readahead", "swap_read_folio", "swap_readpage")
 MANAGED_REMEDY = (
     "Keep what is used at every step within the GPU's memory: shard or offload explicitly, "
     "quantise, or prefetch (cudaMemPrefetchAsync) before use."
@@ -44,21 +41,15 @@ SWAPPED_SQL = """\
 SELECT ts_ns, coalesce(io_ns, duration_ns) AS lost_ns FROM off_cpu
 WHERE {where} AND stack_hash IN (SELECT stack_hash FROM stacks WHERE symbol IN ({symbols}))
   AND coalesce(io_ns, duration_ns) > 0"""
-GROWING_SQL = """\
-SELECT from_ns, to_ns FROM (
-  SELECT lag(ts_ns) OVER (ORDER BY ts_ns) AS from_ns, ts_ns AS to_ns,
-    swap_used_bytes - lag(swap_used_bytes) OVER (ORDER BY ts_ns) AS grown_bytes
-  FROM host_samples WHERE {where}
-) WHERE grown_bytes >= {smallest} ORDER BY to_ns"""
 WHILE_GROWING_SQL = """\
-SELECT ts_ns, io_ns AS lost_ns FROM off_cpu WHERE {where} AND io_ns > 0 AND ({growing})"""
+SELECT ts_ns, io_ns AS lost_ns FROM off_cpu WHERE {where} AND io_ns > 0 AND {growing}"""
 
 
 def detect(case: Case) -> Iterable[Finding]:
     """Yield a finding for each process beyond its GPU, and each thread that waits for swap."""
     managed = [one for one in case.operations if MANAGED in one.operation]
     beyond = _beyond(case, managed) if managed else {}
-    growing = _growing(case)
+    growing = case.swap_growth
     told = set()
     for one in case.dispatch_threads:
         loss = _waits(case, one, growing)
@@ -89,37 +80,31 @@ def _beyond(
     return {(one.host, one.pid): one for one in uses if one.bytes[-1] > vram_bytes}
 
 
-def _growing(case: Case) -> Sequence[Span]:
-    """Return when swap in use grew: readings that follow each other as one."""
-    rows = case.session.rows(
-        GROWING_SQL.format(where=case.span.condition, smallest=SMALLEST_SWAP_BYTES)
-    )
-    found: list[Span] = []
-    for row in rows:
-        if found and found[-1].to_ns == row["from_ns"]:
-            found[-1] = Span(found[-1].from_ns, row["to_ns"])
-        else:
-            found.append(Span(row["from_ns"], row["to_ns"]))
-    return sorted(found, key=lambda one: one.from_ns - one.to_ns)[:MOST_STRETCHES]
-
-
 def _waits(case: Case, one: ThreadActivity, growing: Sequence[Span]) -> Loss | None:
     """Return what a thread waited for pages that were swapped out."""
     if not one.stays:
         return None
     where = f"{case.span.condition} AND {one.thread.condition}"
-    symbols = ", ".join(f"'{name}'" for name in SWAP_IN)
-    loss = loss_of(case, one, SWAPPED_SQL.format(where=where, symbols=symbols))
+    loss = None
+    if _has_swap_in(case):
+        symbols = ", ".join(map(literal, SWAP_IN))
+        loss = loss_of(case, one, SWAPPED_SQL.format(where=where, symbols=symbols))
     if loss is None and growing:
-        while_growing = " OR ".join(f"({stretch.condition})" for stretch in growing)
-        loss = loss_of(case, one, WHILE_GROWING_SQL.format(where=where, growing=while_growing))
+        pieces = WHILE_GROWING_SQL.format(where=where, growing=while_growing(growing))
+        loss = loss_of(case, one, pieces)
     return loss
+
+
+def _has_swap_in(case: Case) -> bool:
+    symbols = ", ".join(map(literal, SWAP_IN))
+    exists = f"EXISTS (SELECT 1 FROM stacks WHERE symbol IN ({symbols}))"
+    return case.has_stacks and bool(case.value(f"SELECT {exists} AS has_swap_in"))
 
 
 def _slow(
     case: Case, one: ThreadActivity, loss: Loss, severity: Severity, use: MemoryUse | None
 ) -> Finding:
-    by_stack = "stack_hash" in loss.sql
+    by_stack = "symbol IN" in loss.sql
     swap = figures(
         case,
         f"SELECT swap_used_bytes FROM host_samples WHERE {case.span.condition}",

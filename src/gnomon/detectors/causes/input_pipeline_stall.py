@@ -34,7 +34,7 @@ def detect(case: Case) -> Iterable[Finding]:
     # The first batch is always waited for; a pipeline that is too slow is so all the time.
     for part, cost, is_detailed in costly(case, parts, recurs=True):
         worker = part.worker
-        count = f"SELECT count(*) AS waits FROM ({waits_of(worker).sql}) WHERE {WHERE}"
+        count = f"SELECT count(*) AS waits FROM ({waits_of(worker).sql}) WHERE {part.where}"
         said = Said(
             evidence=(
                 part.total("it waited for its data loader for {value}"),

@@ -69,7 +69,7 @@ def _overlaps(case: Case, part: Part) -> Sequence[Evidence]:
         case.evidence(
             f"{case.name_of(key) or 'thread'} ({key.tid}) ended such waits, and was itself on the "
             "CPU for {value} of them",
-            waits_of(part.worker).holding_sql(key, woken_by(key)),
+            waits_of(part.worker).holding_sql(key, f"({woken_by(key)}) AND ({part.where})"),
             "ns",
         )
         for key in case.lock_holders[part.worker.thread]

@@ -3,23 +3,35 @@
 Measured, by who can say it best: device memory that a process allocated less what it released; a
 process's memory on a GPU; a GPU's memory; a process's resident memory. Of ``WINDOWS`` windows the
 first ``WARM_UP`` with memory is left out; the rest must grow steadily (``analysis/memory_use.py``),
-in its second half at half of its pace and more: a cache that fills and stays is healthy. Speaks
+in its second half and its last quarter at half of its pace and more: a cache that fills and stays
+is healthy. It ends with the last window with launches. Speaks
 from a growth of ``SMALLEST_BYTES`` and ``SMALLEST_SHARE`` of what there was on, of device memory
 also ``SMALLEST_VRAM_SHARE`` of what the GPU has. Information where less than ``SHORTEST_S`` of a
-GPU's or host's memory was seen without the calls behind it, or where the process launched nothing
-in a quarter of the time (then it was starting or stopping); critical where the memory will be full
+GPU's or host's memory was seen without the calls behind it, or where so much did not grow in
+windows with launches (then it was loading, starting or stopping; where calls tell of it, nothing is
+said); critical where the memory will be full
 within ``SOON_S``, and that was seen for ``LONG_S``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 
-from gnomon.analysis.latency import among
-from gnomon.analysis.memory_use import Growth, Memory, MemoryUse, allocated, growth, readings
-from gnomon.analysis.operations import DISPATCH
-from gnomon.analysis.questions import ThreadKey, literal
+import numpy as np
+
+from gnomon.analysis.memory_use import (
+    Bools,
+    Growth,
+    Memory,
+    MemoryUse,
+    allocated,
+    growth,
+    readings,
+    working,
+)
+from gnomon.analysis.questions import ThreadKey
 from gnomon.detectors.case import Case, said
 from gnomon.detectors.causes._loss import Figure, figures, is_gapless
 from gnomon.detectors.finding import Evidence, Finding, Gain
@@ -29,7 +41,6 @@ from gnomon.enums import Cause, Severity
 NEEDS = (Need.CALLS, Need.MEMORY_READINGS)
 WINDOWS = 24
 WARM_UP = 0.25
-QUARTERS = 4
 SMALLEST_BYTES = 256 << 20
 SMALLEST_SHARE = 0.05
 SMALLEST_VRAM_SHARE = 0.02
@@ -53,6 +64,9 @@ WHAT: Mapping[Memory, str] = {
     Memory.RESIDENT: "the process's resident memory",
 }
 
+# In which windows each process launched kernels: read once, and only where memory grew.
+AtWork = Callable[[], Mapping[int | None, Bools]]
+
 
 @dataclass(frozen=True, slots=True)
 class Leak:
@@ -74,17 +88,25 @@ class Leak:
 def detect(case: Case) -> Iterable[Finding]:
     """Yield a finding for each process, else GPU, whose memory keeps growing."""
     span = case.span
-    by_calls = _leaks(case, allocated(case.session, case.scope, case.operations, WINDOWS))
+
+    @cache
+    def by_pid() -> Mapping[int | None, Bools]:
+        return working(case.session, span, case.operations, WINDOWS)
+
+    held = allocated(case.session, case.scope, case.operations, WINDOWS)
+    by_calls = _leaks(case, held, by_pid)
     if not is_gapless(case):
         by_calls = []
     told = {leak.use.pid for leak in by_calls}
     by_process = [
         leak
-        for leak in _leaks(case, readings(case.session, span, Memory.PROCESS_ON_GPU, WINDOWS))
+        for leak in _leaks(
+            case, readings(case.session, span, Memory.PROCESS_ON_GPU, WINDOWS), by_pid
+        )
         if leak.use.pid not in told
     ]
-    by_gpu = _leaks(case, readings(case.session, span, Memory.GPU, WINDOWS))
-    resident = _leaks(case, readings(case.session, span, Memory.RESIDENT, WINDOWS))
+    by_gpu = _leaks(case, readings(case.session, span, Memory.GPU, WINDOWS), by_pid)
+    resident = _leaks(case, readings(case.session, span, Memory.RESIDENT, WINDOWS), by_pid)
     for leak in (*by_calls, *by_process, *resident):
         yield _finding(case, leak, by_gpu)
     if not by_calls and not by_process:
@@ -92,15 +114,48 @@ def detect(case: Case) -> Iterable[Finding]:
             yield _finding(case, leak, ())
 
 
-def _leaks(case: Case, uses: Sequence[MemoryUse]) -> list[Leak]:
+def _leaks(case: Case, uses: Sequence[MemoryUse], by_pid: AtWork) -> list[Leak]:
     found = []
     for one in uses:
-        use = one.after(WARM_UP)
-        grows = growth(use)
+        if not np.nanmax(one.bytes, initial=0) - np.nanmin(one.bytes, initial=0) >= SMALLEST_BYTES:
+            continue
+        at_work = _at_work(one, by_pid())
+        end_ns = _end_ns(one, at_work)
+        use = one.until(end_ns).after(WARM_UP)
         total = _total_bytes(case, use)
-        if grows is not None and grows.is_steady and _is_large(use, grows, total):
-            found.append(Leak(use, grows, total, _is_at_work(case, use)))
+        grows = _leaking(use, total)
+        if grows is None:
+            continue
+        inside = at_work[: len(one.until(end_ns).bytes)][-len(use.bytes) :]
+        is_at_work = _leaking(use.while_at_work(inside), total) is not None
+        if is_at_work or one.memory is not Memory.CALLS:
+            found.append(Leak(use, grows, total, is_at_work))
     return found
+
+
+def _leaking(use: MemoryUse, total_bytes: int | None) -> Growth | None:
+    """Return how a series grows; None where not steadily, or not by much."""
+    grows = growth(use)
+    if grows is None or not grows.is_steady or not _is_large(use, grows, total_bytes):
+        return None
+    return grows
+
+
+def _at_work(use: MemoryUse, by_pid: Mapping[int | None, Bools]) -> Bools:
+    """Tell in which windows kernels were launched, by the process (of a GPU: by anyone)."""
+    found = np.zeros(len(use.bytes), np.bool_)
+    for pid, is_at_work in by_pid.items():
+        if use.pid in {None, pid}:
+            found |= is_at_work
+    return found
+
+
+def _end_ns(use: MemoryUse, at_work: Bools) -> int:
+    """Return when the last window with launches ends; the end of all where there is none."""
+    if not at_work.any():
+        return use.span.to_ns
+    length_ns = use.span.to_ns - use.span.from_ns
+    return use.span.from_ns + length_ns * (int(np.flatnonzero(at_work)[-1]) + 1) // len(at_work)
 
 
 def _is_large(use: MemoryUse, grows: Growth, total_bytes: int | None) -> bool:
@@ -122,18 +177,6 @@ def _total_bytes(case: Case, use: MemoryUse) -> int | None:
     chosen = list(facts.values()) if own is None else [own]
     known = [one["vram_total_bytes"] for one in chosen if one.get("vram_total_bytes")]
     return max(known, default=None)
-
-
-def _is_at_work(case: Case, use: MemoryUse) -> bool:
-    """Tell whether there were launches in every quarter, by the process (of a GPU: by anyone)."""
-    whose = "" if use.pid is None else f" AND pid = {literal(use.pid)}"
-    part_ns = max(1, -(-(use.span.to_ns - use.span.from_ns) // QUARTERS))
-    busy = case.value(
-        f"SELECT count(DISTINCT (ts_ns - 1 - {use.span.from_ns}) // {part_ns}) AS quarters "
-        f"FROM host_calls WHERE {use.span.condition}{whose} "
-        f"AND {among(case.operations, *DISPATCH)}"
-    )
-    return int(busy) == QUARTERS
 
 
 def _severity(leak: Leak) -> Severity:
@@ -177,10 +220,10 @@ def _finding(case: Case, leak: Leak, by_gpu: Sequence[Leak]) -> Finding:
 def _reason(leak: Leak) -> str:
     steady = f"Kendall's tau of {len(leak.use.bytes)} windows is {leak.grows.tau:.2f}"
     if not leak.is_at_work:
-        return f"{steady}; nothing was launched in a part of the time: it may have been starting"
+        return f"{steady}; it did not grow so while kernels were launched: it may have been loading"
     if leak.use.memory is Memory.CALLS and not leak.use.releases:
         return f"{steady}; no release was recorded at all"
-    return f"{steady}, and there were launches in every quarter of the time"
+    return f"{steady}, while kernels were launched"
 
 
 def _main_thread(case: Case, use: MemoryUse) -> ThreadKey | None:
@@ -189,7 +232,7 @@ def _main_thread(case: Case, use: MemoryUse) -> ThreadKey | None:
 
 def _evidence(case: Case, leak: Leak) -> Sequence[Evidence]:
     """Return the growth first; of calls also who allocated most, and how often."""
-    use, where = leak.use, ""
+    use = leak.use
     if use.memory is Memory.CALLS:
         return figures(
             case,
@@ -199,26 +242,25 @@ def _evidence(case: Case, leak: Leak) -> Sequence[Evidence]:
             Figure("and released {value} times", "count(*) FILTER (is_release)", "count"),
             Figure("most of it was allocated by thread {value}", MOST_BY, ""),
         )
-    if use.memory is Memory.GPU:
-        where = f" of {use.gpu_uuid}"
     full_in_s = leak.full_in_s
     pace = Figure("its pace is {value}", "regr_slope(bytes, ts_ns) * 1e9", "bytes/s")
     if full_in_s is not None:
         total = said(leak.total_bytes, "bytes")
         text = f"at its pace, {{value}}, all {total} will be in use after {full_in_s:,.0f} s more"
         pace = Figure(text, pace.aggregate, pace.unit)
-    return figures(
+    grew, then = figures(
         case,
         _within(use),
-        Figure(
-            _grew(use, where), "(arg_max(bytes, ts_ns) - arg_min(bytes, ts_ns))::BIGINT", "bytes"
-        ),
+        Figure(_grew(use), "(arg_max(bytes, ts_ns) - arg_min(bytes, ts_ns))::BIGINT", "bytes"),
         pace,
     )
+    # A name is foreign text: it may hold anything, a place for a value too.
+    where = f" ({use.gpu_uuid})" if use.memory is Memory.GPU else ""
+    return replace(grew, text=grew.text + where), then
 
 
-def _grew(use: MemoryUse, where: str = "") -> str:
-    return f"{WHAT[use.memory]}{where} grew by {{value}} in {use.span.seconds:.4g} s, steadily"
+def _grew(use: MemoryUse) -> str:
+    return f"{WHAT[use.memory]} grew by {{value}} in {use.span.seconds:.4g} s, steadily"
 
 
 def _within(use: MemoryUse) -> str:

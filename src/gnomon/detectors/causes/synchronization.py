@@ -19,7 +19,6 @@ from collections.abc import Iterable
 from gnomon.analysis import refills
 from gnomon.analysis.activity import ThreadActivity
 from gnomon.analysis.operations import DISPATCH, Kind
-from gnomon.analysis.questions import Span
 from gnomon.analysis.steps import steps
 from gnomon.detectors.case import Case
 from gnomon.detectors.causes._loss import Figure, Loss, excluded, figures, is_gapless, loss_of
@@ -102,20 +101,12 @@ def _is_worth_a_look(case: Case, one: ThreadActivity) -> bool:
     """Tell, of a thread with very many calls, whether short stretches of it show a loss."""
     if one.calls <= MANY_CALLS:
         return True
-    every_ns = (one.span.to_ns - one.span.from_ns) // STRETCHES
-    stretches = [
-        Span(begin_ns, begin_ns + int(LOOKED_AT * every_ns))
-        for begin_ns in range(one.span.from_ns, one.span.to_ns, max(1, every_ns))
-    ]
     counted = COUNTED.format(few=FEW_LAUNCHES, longest=LONGEST_REFILL_NS)
-    found_ns = sum(
-        case.value(
-            "SELECT coalesce(sum(end_ns - begin_ns), 0)::BIGINT AS ns "
-            f"FROM ({refills.sql(stretch, one.thread, one.operations)}) WHERE {counted}"
-        )
-        for stretch in stretches
+    sampled = refills.sampled_sql(one.span, one.thread, one.operations, STRETCHES, LOOKED_AT)
+    found_ns = case.value(
+        f"SELECT coalesce(sum(end_ns - begin_ns), 0)::BIGINT AS ns FROM ({sampled}) WHERE {counted}"
     )
-    looked_at_ns = sum(stretch.to_ns - stretch.from_ns for stretch in stretches)
+    looked_at_ns = LOOKED_AT * (one.span.to_ns - one.span.from_ns)
     return bool(found_ns >= INFO_SHARE / 2 * looked_at_ns)
 
 

@@ -6,7 +6,8 @@ Two things are told apart:
 - A sleep in the working thread: the stack sleeps, or the waits are as regular as a timer
   (``TIMED_SHARE`` of their time within ``TIMED_TOLERANCE`` of the median, ``FEWEST_SLEEPS`` at
   least), with CUDA calls between them and no other thread of the process feeding the GPU
-  meanwhile. Reported from 1 % of the active time and 10 ms on, as a warning from 5 %.
+  meanwhile. Reported from 1 % of the active time and 10 ms on, as information; as a warning from
+  5 % where stacks sleep and the GPU was measured to be idle meanwhile.
 - A thread that had nothing to do, as far as is known: as information where it waited for
   ``IDLE_SHARE`` of the span, and only where the recorder knew that the waits were its own will.
 """
@@ -17,9 +18,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from gnomon.analysis.activity import IDLE_STAY_NS, ThreadActivity
+from gnomon.analysis.concentration import concentration, span_of
 from gnomon.analysis.holding import is_woken_by, none_of
 from gnomon.analysis.overlap import Reason
-from gnomon.analysis.questions import Span, ThreadKey, literal
+from gnomon.analysis.questions import ThreadKey, literal
 from gnomon.analysis.sleeping import SleepLoop, sleep_loop
 from gnomon.detectors.case import Case, proven, waits_of
 from gnomon.detectors.feeding import Part, Said, cost_of, costly, finding, graded, part_of
@@ -32,8 +34,8 @@ IDLE_SHARE = 0.1
 OPEN_REASONS = (Reason.SLEEP, Reason.REQUEST, Reason.UNKNOWN)
 OPEN = f"reason IN ({', '.join(literal(reason.value) for reason in OPEN_REASONS)})"
 SLEEP_REMEDY = (
-    "Remove the sleep from the thread that feeds the GPU: wait for the event itself (a queue, a "
-    "condition, a CUDA event) instead of asking again and again."
+    "If there was work meanwhile, remove the sleep from this thread: wait for the event itself (a "
+    "queue, a condition, a CUDA event) instead of asking again and again."
 )
 IDLE_REMEDY = (
     "None if there was no work: send more, or share the GPU. If there was, record stacks and who "
@@ -43,10 +45,10 @@ IDLE_REMEDY = (
 
 def detect(case: Case) -> Iterable[Finding]:
     """Yield a finding for each worker that slept between its work, or had nothing to do."""
-    parts = (_open_waits(case, worker) for worker in case.workers)
+    parts = {worker.thread: _open_waits(case, worker) for worker in case.workers}
     # What is not worth a word needs no second look.
-    for part, _, is_detailed in costly(case, parts):
-        loop = None
+    for inside, _, is_detailed in costly(case, parts.values()):
+        loop, part = None, parts[inside.worker.thread]
         if part.worker.operations:
             loop = sleep_loop(case.session, waits_of(part.worker), part.where, part.among)
         if loop is not None:
@@ -77,13 +79,20 @@ def _who_is_excused(case: Case, worker: ThreadActivity) -> Sequence[ThreadKey]:
 def _sleeps(case: Case, part: Part, loop: SleepLoop, *, is_detailed: bool) -> Iterator[Finding]:
     worker = part.worker
     waits = waits_of(worker)
-    stretches = waits.stretches(case.session, "waiting_ns", loop.where)
-    span = Span(min(one.from_ns for one in stretches), max(one.to_ns for one in stretches))
+    found = concentration(waits.stretches(case.session, "waiting_ns", loop.where))
+    if found is None:
+        return
+    if not found.is_all:
+        loop = loop.within(case.session, waits, found.bins)
+    stretches = found.stretches
     long_ns = sum(one.lost_ns for one in stretches if one.to_ns - one.from_ns >= IDLE_STAY_NS)
     gpu = case.gpu_of(worker.thread)
     idle = None if gpu is None else case.idle_of(gpu)
     lost_ns = loop.slept_ns if idle is None else min(loop.slept_ns, idle.bounded_ns(stretches))
-    cost = graded(case, worker, lost_ns, span, long_ns=long_ns)
+    # A regular wait may be for a request, a frame or the GPU: only a stack that sleeps, while the
+    # GPU was measured to be idle, is more than worth knowing.
+    most = Severity.WARNING if loop.by_stack and idle is not None else Severity.INFO
+    cost = graded(case, worker, lost_ns, span_of(stretches), long_ns=long_ns, at_most=most)
     if cost is None:
         return
     said = Said(
@@ -120,9 +129,10 @@ def _idles(case: Case, part: Part, *, is_detailed: bool) -> Iterator[Finding]:
     )
     if known.ns < IDLE_SHARE * case.span.seconds * 1e9:
         return
-    cost = cost_of(case, known, at_most=Severity.INFO)
-    if cost is None:
+    found = cost_of(case, known, at_most=Severity.INFO)
+    if found is None:
         return
+    known, cost = found
     waits = waits_of(part.worker)
     said = Said(
         evidence=(

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/* What the programs and Python share, written down here alone: src/gnomon/tracing/layouts.py is
+ * made from the BTF of these types. Times are CLOCK_MONOTONIC nanoseconds; tid and pid are those
+ * of the root namespace. */
+#ifndef GNOMON_LAYOUT_H
+#define GNOMON_LAYOUT_H
+#include "types.h"
+
+enum size {
+    OPERATIONS = 128,
+    BUCKETS = 160, /* 40 octaves of 4: up to 9 minutes */
+    STACK_FRAMES = 32,
+    NAME_BYTES = 16,
+    THREADS = 1024, /* entry 0 of threads and of cells stands for "none" */
+    CELLS = 8192,
+    NO_OPERATION = 0xffff,
+};
+
+/* ---- what a function's arguments mean, one entry an operation: data, set before loading ---- */
+
+enum layer {
+    CUDA_RUNTIME = 1,
+    CUDA_DRIVER = 2,
+};
+
+/* Words of a call by the C calling convention: 1 to 6 in registers, 7 to 9 on the stack. */
+struct argument {
+    u8 word;      /* 0: the function has no such argument */
+    u8 pointed;   /* 1: the value lies in memory, at the word plus offset */
+    u16 offset;
+};
+
+struct operation {
+    struct argument bytes[3]; /* multiplied */
+    struct argument direction;
+    struct argument address;
+    struct argument stream;
+    u32 unit_bytes;      /* multiplies bytes */
+    u8 layer;
+    u8 address_returned; /* 1: the address argument says where the call puts the address */
+    u8 words_on_stack;   /* 1: some word above 6 is wanted */
+    u8 fixed_direction;  /* where no argument tells it, plus 1; 0: there is none */
+};
+
+/* ---- totals, in arrays that user space maps ---- */
+
+enum slot_state {
+    FREE = 0,
+    LIVE = 1,
+    EXITED = 2, /* kept until user space has read it and gives it back */
+};
+
+/* One thread since it was first seen. Only the thread itself writes, but for block_*. */
+struct thread {
+    u64 born_ns;
+    u64 ended_ns;
+    u32 tid;
+    u32 pid;
+    u32 namespace_tid; /* as the thread itself sees them */
+    u32 namespace_pid;
+    u32 parent_tid; /* that started it, 0: it was there before */
+    u32 state;      /* enum slot_state */
+    u8 name[NAME_BYTES];
+    u64 run_queue_ns; /* without a CPU though it could run */
+    u64 preempted_ns; /* of it, after it was preempted or yielded */
+    u64 waking_ns;    /* of it, from waking until it stood in a queue */
+    u64 io_ns;
+    u64 voluntary_ns;       /* sleeping so that a signal could wake it */
+    u64 uninterruptible_ns; /* sleeping on something else than I/O, or stopped */
+    u64 blocked_switches;
+    u64 preempted_switches;
+    u64 nested_calls; /* CUDA calls inside CUDA calls, part of those */
+    u64 page_faults;
+    u64 block_requests;
+    u64 block_bytes;
+    u64 block_ns;
+    u32 run_queue_histogram[BUCKETS];
+    u32 blocked_histogram[BUCKETS];
+};
+
+/* All calls of one operation that one thread made. */
+struct cell {
+    u32 thread; /* index */
+    u16 operation;
+    u16 state; /* enum slot_state */
+    u64 calls;
+    u64 failed;      /* that did not return 0 */
+    u64 interrupted; /* that waited in a run queue */
+    u64 total_ns;
+    u64 bytes;
+    u64 run_queue_ns;
+    u64 io_ns;
+    u64 voluntary_ns;
+    u64 uninterruptible_ns;
+    u32 histogram[BUCKETS];
+};
+
+/* What user space may change at any time. A sample of s keeps s of 2^32 by chance. */
+struct settings {
+    u64 call_threshold_ns[OPERATIONS]; /* calls as long as this, and failed ones, are all kept */
+    u32 call_sample[OPERATIONS];       /* of the others */
+    u64 stay_threshold_ns;             /* likewise stays off the CPU */
+    u64 waker_stack_threshold_ns;      /* a waker's stack delays the wake-up: only for long ones */
+    u64 block_threshold_ns;
+    u32 stay_sample;
+    u32 block_sample;
+};
+
+struct losses {
+    u64 call_records; /* the ring was full */
+    u64 stay_records;
+    u64 thread_records;
+    u64 block_records;
+    u64 threads_without_state; /* not traced at all */
+    u64 threads_without_slot;  /* no totals of theirs */
+    u64 calls_without_slot;    /* calls of theirs */
+    u64 calls_without_cell;
+    u64 calls_too_deep;    /* more calls inside calls than are followed */
+    u64 calls_abandoned;   /* left without a return, by longjmp or an exception */
+    u64 returns_unmatched; /* of calls that began while probes were being attached */
+    u64 stacks;
+    u64 block_requests; /* too many in flight */
+};
+
+/* ---- records: all 120 bytes, so that with the ring's header of 8 none straddles its end ---- */
+
+enum record_kind {
+    CALL = 1,
+    STAY = 2,
+    BLOCK = 3,
+    THREAD_SEEN = 4,
+    THREAD_EXITED = 5,
+    PROCESS_EXECUTED = 6,
+};
+
+struct record {
+    u64 start_ns;
+    u64 duration_ns;
+    u32 tid;
+    u32 pid;
+    u16 kind;      /* enum record_kind */
+    u16 operation; /* of stays and requests: of the call around them, or NO_OPERATION */
+    u32 sample;    /* the sample that kept it; 0: kept for itself */
+};
+
+struct call_record {
+    struct record record;
+    u64 bytes;
+    u64 address;
+    u64 stream;
+    u64 run_queue_ns;
+    u64 io_ns;
+    u64 voluntary_ns;
+    u64 uninterruptible_ns;
+    s32 return_code;
+    s32 direction; /* as the function numbers them; -1: none */
+    u32 switches;
+    u32 page_faults;
+    u32 depth; /* calls around this one */
+    u32 unused[3];
+};
+
+enum stay_class {
+    RUNNABLE = 0,
+    VOLUNTARY = 1,
+    IO = 2,
+    UNINTERRUPTIBLE = 3,
+};
+
+enum waker {
+    NOT_SEEN = 0,
+    BY_THREAD = 1,
+    BY_INTERRUPT = 2, /* a timer, a disk, a network card; then no thread is named */
+};
+
+struct stay_record {
+    struct record record;
+    u64 blocked_ns; /* until it was woken; the rest is the run queue's */
+    u64 waking_ns;  /* of the rest, from waking until it stood in a queue */
+    u64 stack;      /* key of stacks: where it slept; 0: none */
+    u64 waker_stack;
+    u32 waker_tid;
+    u32 waker_pid;
+    u32 preemptor_tid; /* that had the CPU just before; 0: nobody */
+    u32 preemptor_pid;
+    u8 waker_name[NAME_BYTES];
+    u8 preemptor_name[NAME_BYTES];
+    u16 stay_class; /* enum stay_class */
+    u16 cpu_before;
+    u16 cpu;
+    u16 woken; /* enum waker */
+};
+
+struct block_record {
+    struct record record;
+    u64 bytes;
+    u64 sector;
+    u32 device;   /* the kernel's: major << 20 | minor */
+    u32 block_operation; /* 0 read, 1 write, 2 flush */
+    u64 unused[8];
+};
+
+struct thread_record {
+    struct record record;
+    u32 thread; /* index, 0: it got no slot */
+    u32 parent_tid;
+    u32 parent_pid;
+    u32 namespace_tid;
+    u32 namespace_pid;
+    u32 unused_number;
+    u8 name[NAME_BYTES];
+    u64 unused[6];
+};
+
+struct stack {
+    u64 addresses[STACK_FRAMES]; /* innermost first, 0 after the last */
+};
+
+#define RECORD_BYTES 120
+_Static_assert(sizeof(struct call_record) == RECORD_BYTES, "records have one size");
+_Static_assert(sizeof(struct stay_record) == RECORD_BYTES, "records have one size");
+_Static_assert(sizeof(struct block_record) == RECORD_BYTES, "records have one size");
+_Static_assert(sizeof(struct thread_record) == RECORD_BYTES, "records have one size");
+#endif

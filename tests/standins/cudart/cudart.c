@@ -1,0 +1,61 @@
+/* libcudart.so.13; each call makes one driver call, as the real one does. See standin.h. */
+#include "standin.h"
+
+#define RUNTIME(name, driver)                                                                     \
+    function driver;                                                                              \
+    int name(WORDS)                                                                               \
+    {                                                                                             \
+        struct entry *entry = standin_enter(#name, 1);                                            \
+        return standin_leave(entry, driver(PASSED));                                              \
+    }
+#define STREAM(name, driver) RUNTIME(name, driver) RUNTIME(name##_ptsz, driver##_ptsz)
+#define DEFAULT_STREAM(name, driver) RUNTIME(name, driver) RUNTIME(name##_ptds, driver##_ptds)
+
+STREAM(cudaLaunchKernel, cuLaunchKernel)
+STREAM(__cudaLaunchKernel, cuLaunchKernel)
+STREAM(cudaLaunchKernelExC, cuLaunchKernelEx)
+STREAM(cudaLaunchCooperativeKernel, cuLaunchCooperativeKernel)
+STREAM(cudaGraphLaunch, cuGraphLaunch)
+RUNTIME(cudaGraphInstantiate, cuGraphInstantiateWithFlags)
+RUNTIME(cudaGraphInstantiateWithFlags, cuGraphInstantiateWithFlags)
+STREAM(cudaGraphInstantiateWithParams, cuGraphInstantiateWithParams)
+RUNTIME(cudaStreamBeginCapture, cuStreamBeginCapture_v2)
+RUNTIME(cudaStreamEndCapture, cuStreamEndCapture)
+DEFAULT_STREAM(cudaMemcpy, cuMemcpy)
+STREAM(cudaMemcpyAsync, cuMemcpyAsync)
+DEFAULT_STREAM(cudaMemcpy2D, cuMemcpy2DUnaligned_v2)
+STREAM(cudaMemcpy2DAsync, cuMemcpy2DAsync_v2)
+DEFAULT_STREAM(cudaMemcpy3D, cuMemcpy3D_v2)
+STREAM(cudaMemcpy3DAsync, cuMemcpy3DAsync_v2)
+RUNTIME(cudaMemcpyPeer, cuMemcpyPeer)
+RUNTIME(cudaMemcpyPeerAsync, cuMemcpyPeerAsync)
+DEFAULT_STREAM(cudaMemcpy3DPeer, cuMemcpy3DPeer)
+STREAM(cudaMemcpy3DPeerAsync, cuMemcpy3DPeerAsync)
+DEFAULT_STREAM(cudaMemcpyToSymbol, cuMemcpyHtoD_v2)
+STREAM(cudaMemcpyToSymbolAsync, cuMemcpyHtoDAsync_v2)
+DEFAULT_STREAM(cudaMemcpyFromSymbol, cuMemcpyDtoH_v2)
+STREAM(cudaMemcpyFromSymbolAsync, cuMemcpyDtoHAsync_v2)
+DEFAULT_STREAM(cudaMemcpy2DToArray, cuMemcpy2D_v2)
+STREAM(cudaMemcpy2DToArrayAsync, cuMemcpy2DAsync_v2)
+DEFAULT_STREAM(cudaMemcpy2DFromArray, cuMemcpy2D_v2)
+STREAM(cudaMemcpy2DFromArrayAsync, cuMemcpy2DAsync_v2)
+STREAM(cudaMemcpyBatchAsync, cuMemcpyBatchAsync)
+DEFAULT_STREAM(cudaMemset, cuMemsetD8_v2)
+STREAM(cudaMemsetAsync, cuMemsetD8Async)
+DEFAULT_STREAM(cudaMemset2D, cuMemsetD2D8_v2)
+STREAM(cudaMemset2DAsync, cuMemsetD2D8Async)
+STREAM(cudaStreamSynchronize, cuStreamSynchronize)
+RUNTIME(cudaDeviceSynchronize, cuCtxSynchronize)
+RUNTIME(cudaEventSynchronize, cuEventSynchronize)
+RUNTIME(cudaMalloc, cuMemAlloc_v2)
+STREAM(cudaMallocAsync, cuMemAllocAsync)
+STREAM(cudaMallocFromPoolAsync, cuMemAllocFromPoolAsync)
+RUNTIME(cudaMallocManaged, cuMemAllocManaged)
+RUNTIME(cudaMallocPitch, cuMemAllocPitch_v2)
+RUNTIME(cudaMallocHost, cuMemAllocHost_v2)
+RUNTIME(cudaHostAlloc, cuMemHostAlloc)
+RUNTIME(cudaHostRegister, cuMemHostRegister_v2)
+RUNTIME(cudaHostUnregister, cuMemHostUnregister)
+RUNTIME(cudaFree, cuMemFree_v2)
+STREAM(cudaFreeAsync, cuMemFreeAsync)
+RUNTIME(cudaFreeHost, cuMemFreeHost)
