@@ -47,6 +47,16 @@ def test_the_recorders_own_threads_are_nobodys_fault(case_with):
     assert case.workers == []
 
 
+def test_a_number_that_was_an_observers_before_is_not_hidden(case_with):
+    rows = [
+        {"ts_ns": BEGIN_NS + at, "duration_ns": 0, "host": "host-1", "pid": 1, "tid": 1} | more
+        for at, more in ((0, {"role": "observer"}), (MS, {"role": None}))
+    ]
+    case = case_with(host_calls=launches(1), off_cpu=[stay(0, MS)], threads=rows)
+
+    assert [one.thread.tid for one in case.workers] == [1]
+
+
 def test_a_thread_feeds_the_gpu_of_its_calls(tmp_path, case_of):
     world = World(3, "training", 4, ranks=2, hosts=1, counters=True)
     case = case_of(world.record(tmp_path))

@@ -2,7 +2,7 @@
 
 A thread that is kept from its work while the GPU still has work queued loses nothing. Idle time is
 the ledger's (neither the engine was active nor a link moved data), in bins of ``BIN_NS``; where the
-GPU has no such counters, what NVML's busy share leaves.
+GPU has no such counters, what the engine's activity leaves, else what NVML's busy share does.
 """
 
 from __future__ import annotations
@@ -73,10 +73,13 @@ def gpu_idle(measurements: Measurements, gpu_uuid: str, span: Span) -> GpuIdle |
     """Return a GPU's idle time in a span; None where its counters do not tell it."""
     bins = min(MOST_BINS, max(1, round((span.to_ns - span.from_ns) / BIN_NS)))
     shown = series(measurements, gpu_uuid, from_ns=span.from_ns, to_ns=span.to_ns, bins=bins)
-    idle_pct = np.array(shown["idle_pct"], dtype=np.float64)  # None becomes NaN
-    if np.isnan(idle_pct).all():
-        idle_pct = 100.0 - np.array(shown["busy_pct"], dtype=np.float64)
-    if np.isnan(idle_pct).all():
+    ledger, engine, busy = (
+        np.array(shown[name], dtype=np.float64)  # None becomes NaN
+        for name in ("idle_pct", "engine_active_pct", "busy_pct")
+    )
+    told = (pct for pct in (ledger, 100.0 - engine, 100.0 - busy) if not np.isnan(pct).all())
+    idle_pct = next(told, None)
+    if idle_pct is None:
         return None
     edges_ns = np.linspace(span.from_ns, span.to_ns, bins + 1).astype(np.int64)
     idle_ns = np.clip(np.nan_to_num(idle_pct, nan=100.0), 0, 100) / 100 * np.diff(edges_ns)

@@ -10,7 +10,7 @@ from gnomon.analysis.tracks import Track, load_tracks
 from gnomon.hardware import profile
 from gnomon.recording.base import Measurements
 
-PLAIN = ("busy_pct", "power_watts", "temperature_celsius")
+PLAIN = ("busy_pct", "engine_active_pct", "power_watts", "temperature_celsius")
 DERIVED = ("compute_sol_pct", "memory_sol_pct", "sm_clock_mhz", "idle_pct")
 
 
@@ -25,8 +25,8 @@ def series(
 ) -> dict[str, list[float | None]]:
     """Return metric -> ``bins`` time-weighted means over [from_ns, to_ns]; None where no reading.
 
-    Metrics: busy_pct, compute_sol_pct (of the pipe that wins over the whole range),
-    memory_sol_pct, idle_pct, sm_clock_mhz, power_watts, temperature_celsius.
+    Metrics: busy_pct, engine_active_pct, compute_sol_pct (of the pipe that wins over the whole
+    range), memory_sol_pct, idle_pct, sm_clock_mhz, power_watts, temperature_celsius.
     """
     empty: list[float | None] = [None] * bins
     result = {name: list(empty) for name in (*PLAIN, *DERIVED)}

@@ -23,7 +23,8 @@ from gnomon.recording.base import Measurements, Session
 
 THREADS_SQL = """\
 SELECT host, pid, tid, any_value(name) AS name, any_value(process_name) AS process_name,
-  any_value(role) AS role, any_value(rank) AS rank, any_value(parent_tid) AS parent_tid,
+  CASE WHEN bool_and(role IS NOT DISTINCT FROM 'observer') THEN 'observer' END AS role,
+  any_value(rank) AS rank, any_value(parent_tid) AS parent_tid,
   any_value(off_cpu_selection) AS off_cpu_selection
 FROM threads GROUP BY host, pid, tid ORDER BY host, pid, tid"""
 

@@ -44,7 +44,7 @@ def detect(case: Case) -> Iterable[Finding]:
 
 
 def _culprit(case: Case, part: Part) -> Iterator[Evidence]:
-    """Yield who had the CPU for most of that time, and for how long."""
+    """Yield who had the CPU for the largest part of that time, and for how long."""
     queued_ns: dict[int, int] = {}
     for one in part.among:
         if one.preemptor_tid is not None:
@@ -58,7 +58,8 @@ def _culprit(case: Case, part: Part) -> Iterator[Evidence]:
         f"SELECT max(preemptor_name) AS name FROM off_cpu WHERE {part.worker.span.condition} "
         f"AND {part.worker.thread.condition} AND preemptor_tid = {most}"
     )
-    yield case.evidence("most of it while {value} had the CPU", query, "")
+    how_much = "most of it" if 2 * queued_ns[most] > part.ns else "the largest part of it"
+    yield case.evidence(f"{how_much} while {{value}} had the CPU", query, "")
     yield proven(
         f"while thread {most} had it, for {{value}}",
         queued_ns[most],
