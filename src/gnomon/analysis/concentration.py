@@ -66,7 +66,7 @@ def _shortest(ns: Floats) -> tuple[int, int]:
     """Return the begin and the end, exclusive, of the bins to tell; ``ns``: of each, (bins,)."""
     # A long wait counts where it ends, as if it had been there for as long as the bin is.
     density = np.minimum(ns, BIN_NS)
-    usual = float((density * density).sum() / density.sum())
+    usual = float(np.sum(density * density)) / float(np.sum(density))
     so_far = _sums(np.where(density < BACKGROUND * usual, 0, ns))
     places = np.arange(len(ns) + 1)
     before, after = _sums(density), _sums(density[::-1])[::-1]

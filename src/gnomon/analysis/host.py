@@ -71,8 +71,8 @@ def hosts(
 def _by_pid(part: Any, name: str) -> Iterator[tuple[int, Column]]:
     ts_ns, duration_ns, values = _arrays(part, name)
     pids = filled(part.column("pid"))
-    first = int(pids.min())
-    for rows in groups([pids - first], [int(pids.max()) - first + 1]):
+    first = int(np.min(pids))
+    for rows in groups([pids - first], [int(np.max(pids)) - first + 1]):
         pid = int(pids[rows[0]])
         where = evenly(rows)
         if pid:

@@ -162,4 +162,4 @@ def _by_calls(session: Session, scope: Scope) -> Sequence[Span] | None:
     begins = np.array([row["begin_ns"] for row in rows], dtype=np.int64)
     ends = np.maximum.accumulate(np.array([row["end_ns"] for row in rows], dtype=np.int64))
     pauses = np.flatnonzero(begins[1:] - ends[:-1] >= SHORTEST_NS)
-    return [Span(int(ends[at]), int(begins[at + 1])) for at in pauses]
+    return [Span(int(ends[at]), int(begins[at + 1])) for at in map(int, pauses)]

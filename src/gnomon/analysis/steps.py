@@ -145,7 +145,7 @@ def period(tokens: npt.NDArray[np.int64]) -> int | None:
     kinds = kinds[np.argsort(counts[kinds], kind="stable")]
     chosen = kinds[np.linspace(0, len(kinds) - 1, min(len(kinds), MOST_KINDS)).astype(int)]
     alike = _matched(tokens, chosen, longest)
-    best = float(alike.max())
+    best = float(np.max(alike))
     if best < REPEATED_SHARE:
         return None
     return 1 + int(np.argmax(alike >= AS_GOOD_AS_BEST * best))

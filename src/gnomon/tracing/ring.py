@@ -71,7 +71,7 @@ class RingReader:
         lengths = lengths.copy()
         unfinished = lengths >= BUSY
         if unfinished.any():
-            count = int(unfinished.argmax())
+            count = int(np.argmax(unfinished))
             records, lengths = records[:count], lengths[:count]
         self._given_bytes = count * size
         return self._kept(records, lengths)
@@ -101,7 +101,7 @@ class RingReader:
         events: Records = records["event"]
         if is_event.all():
             return events
-        if not np.all(is_event | (lengths == expected | DISCARDED)):
+        if not np.all(is_event | (lengths == np.uint32(expected) | DISCARDED)):
             other = int(lengths[~is_event][0]) & ~int(DISCARDED)
             raise TracingError(
                 f"the kernel's events have {other} bytes, not {expected}: "

@@ -69,7 +69,7 @@ def bucket_edges_ns() -> "npt.NDArray[np.int64]":
     begins = np.int64(1) << octave
     edges = np.where(octave >= 2, begins + quarter * (begins >> 2), begins << (quarter > 0))
     edges[0] = 0
-    return np.append(edges, np.int64(1) << (layouts.BUCKETS // 4))
+    return np.append(edges, np.int64(1 << (layouts.BUCKETS // 4)))
 
 
 def _push(queue: Map, indices: "npt.NDArray[np.intp]") -> None:
