@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gnomon.analysis.memory_use import Memory, MemoryUse, allocated, growth, readings
@@ -19,15 +19,16 @@ def held(path, rows):
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 1 << 40)), max_size=60))
+@example([(0, 1)] * 60)
 def test_what_is_held_is_what_brute_force_finds(tmp_path_factory, drawn):
     blocks, rows = {}, []
     total = np.zeros(len(drawn))
     for number, (address, nbytes) in enumerate(drawn):
         if address in blocks:
-            rows.append(call(number * SECOND, 5, "cudaFree", address=address))
+            rows.append(call(number * SECOND, 1000, "cudaFree", address=address))
             del blocks[address]
         else:
-            rows.append(call(number * SECOND, 5, "cudaMalloc", address=address, bytes=nbytes))
+            rows.append(call(number * SECOND, 1000, "cudaMalloc", address=address, bytes=nbytes))
             blocks[address] = nbytes
         total[number] = sum(blocks.values())
     found = held(tmp_path_factory.mktemp("recording"), rows)
@@ -36,7 +37,7 @@ def test_what_is_held_is_what_brute_force_finds(tmp_path_factory, drawn):
         assert found == ()
         return
     (one,) = found
-    # Windows of 5 s; a call ends just after its second begins.
+    # Windows of 5 s and a ns at most; a call ends 1 us after its second begins.
     places = [min(len(drawn), 5 * (window + 1)) - 1 for window in range(WINDOWS)]
     assert one.bytes.tolist() == total[places].tolist()
 
