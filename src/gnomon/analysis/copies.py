@@ -77,11 +77,6 @@ class Copies:
     waited: int
     biased: bool
 
-    @property
-    def is_asynchronous(self) -> bool:
-        """By its name it may return before the copy is done."""
-        return "Async" in self.operation
-
 
 def is_copy(operations: Sequence[Operation]) -> str:
     """Return SQL that is true of outermost copies."""

@@ -17,15 +17,14 @@ from gnomon.analysis.questions import Scope, Span, ThreadKey
 from gnomon.analysis.summary import summarize
 from gnomon.analysis.summary_types import GpuSummary
 from gnomon.analysis.swap import swap_growth
-from gnomon.detectors.finding import Evidence, RuledOut
+from gnomon.detectors.finding import Evidence, RuledOut, Who
 from gnomon.enums import Cause
 from gnomon.recording.base import Measurements, Session
 
 THREADS_SQL = """\
 SELECT host, pid, tid, any_value(name) AS name, any_value(process_name) AS process_name,
   CASE WHEN bool_and(role IS NOT DISTINCT FROM 'observer') THEN 'observer' END AS role,
-  any_value(rank) AS rank, any_value(parent_tid) AS parent_tid,
-  any_value(off_cpu_selection) AS off_cpu_selection
+  any_value(rank) AS rank
 FROM threads GROUP BY host, pid, tid ORDER BY host, pid, tid"""
 
 # Which GPU a thread's calls went to, where they all went to one and the recorder knew it.
@@ -49,8 +48,6 @@ class KnownThread:
     process_name: str | None
     role: str | None
     rank: int | None
-    parent_tid: int | None
-    off_cpu_selection: str | None
 
 
 class Case:
@@ -171,8 +168,11 @@ class Case:
         found = self._gpus_of_threads.get(thread) if measured else None
         return found if found in measured else None
 
-    def idle_of(self, gpu: str) -> GpuIdle | None:
-        """Return when a GPU was idle; None where its counters do not tell it."""
+    def idle_of(self, thread: ThreadKey) -> GpuIdle | None:
+        """Return when a thread's GPU was idle; None where no counters tell it."""
+        gpu = self.gpu_of(thread)
+        if gpu is None:
+            return None
         if gpu not in self._idle:
             self._idle[gpu] = gpu_idle(self.measurements, gpu, self.span)
         return self._idle[gpu]
@@ -191,6 +191,16 @@ class Case:
         known = self.threads.get(thread)
         return None if known is None else known.rank
 
+    def who(self, thread: ThreadKey) -> Who:
+        """Return what a finding says of a thread."""
+        return Who(
+            host=thread.host,
+            pid=thread.pid,
+            tid=thread.tid,
+            thread=self.name_of(thread),
+            rank=self.rank_of(thread),
+        )
+
     def value(self, sql: str) -> Any:
         """Return the one value of a SELECT of one row and one column."""
         (row,) = self.session.rows(sql)
@@ -206,8 +216,7 @@ class Case:
 
     def ruled_out(self, cause: Cause, text: str, sql: str, unit: str) -> RuledOut:
         """Return a cause that a query excludes, as ``evidence`` does."""
-        found = self.evidence(text, sql, unit)
-        return RuledOut(cause, found.text, found.value, found.unit, found.sql)
+        return self.evidence(text, sql, unit).excludes(cause)
 
 
 def proven(text: str, value: float | str | None, sql: str, unit: str) -> Evidence:

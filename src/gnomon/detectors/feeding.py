@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 
 from gnomon.analysis.activity import ThreadActivity
 from gnomon.analysis.concentration import concentration, span_of
-from gnomon.analysis.gpu_idle import GpuIdle
 from gnomon.analysis.overlap import Circumstance
 from gnomon.analysis.questions import Span
 from gnomon.detectors.case import Case, proven, waits_of
@@ -72,7 +71,7 @@ class Part:
         query = waits_of(self.worker).total_sql("coalesce(queued_ns, 0)", self.where)
         text = "in the same stays off the CPU it was runnable without one for {value}"
         shown = proven(text, queued_ns, query, "ns")
-        return RuledOut(Cause.CPU_CONTENTION, shown.text, shown.value, shown.unit, shown.sql)
+        return shown.excludes(Cause.CPU_CONTENTION)
 
     def frame(self, case: Case) -> Sequence[Evidence]:
         """Return where in the code most of it was, if stacks tell it. Costs a scan."""
@@ -177,7 +176,7 @@ def cost_of(
         else:
             stretches = found.of
     lost_ns = part.ns
-    idle = _idle(case, worker)
+    idle = case.idle_of(worker.thread)
     if idle is not None:
         lost_ns = min(lost_ns, idle.bounded_ns(stretches))
     span = span_of(stretches)
@@ -203,7 +202,7 @@ def graded(
     if severity is None or lost_ns < SHORTEST_NS:
         return None
     span = Span(max(span.from_ns, case.span.from_ns), min(span.to_ns, case.span.to_ns))
-    idle = _idle(case, worker)
+    idle = case.idle_of(worker.thread)
     return Cost(
         lost_ns=lost_ns,
         share=share,
@@ -212,11 +211,6 @@ def graded(
         gpu=case.gpu_of(worker.thread),
         gpu_idle_ns=None if idle is None else idle.within(span.from_ns, span.to_ns),
     )
-
-
-def _idle(case: Case, worker: ThreadActivity) -> GpuIdle | None:
-    gpu = case.gpu_of(worker.thread)
-    return None if gpu is None else case.idle_of(gpu)
 
 
 def most_severe(worker: ThreadActivity) -> Severity:
@@ -251,11 +245,7 @@ def finding(case: Case, worker: ThreadActivity, cause: Cause, cost: Cost, said: 
         lost_seconds=cost.lost_ns / 1e9,
         lost_pct=cost.lost_pct,
         gpu=cost.gpu,
-        host=thread.host,
-        pid=thread.pid,
-        tid=thread.tid,
-        thread=case.name_of(thread),
-        rank=case.rank_of(thread),
+        **case.who(thread),
         ruled_out=said.ruled_out,
         expected_gain=Gain(
             cost.lost_ns / 1e9, "s", f"at most, of {case.span.seconds:.4g} s looked at"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from gnomon.enums import Cause, Severity
 
@@ -20,6 +20,10 @@ class Evidence:
     value: float | str | None
     unit: str
     sql: str
+
+    def excludes(self, cause: Cause) -> RuledOut:
+        """Return a cause that this excludes."""
+        return RuledOut(cause, self.text, self.value, self.unit, self.sql)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,26 @@ class Gain:
     value: float
     unit: str
     basis: str
+
+
+class Who(TypedDict):
+    """The fields of a finding that name a thread."""
+
+    host: str | None
+    pid: int | None
+    tid: int | None
+    thread: str | None
+    rank: int | None
+
+
+class ToldLoss(TypedDict):
+    """The fields of a finding that say when, on which GPU, and what was lost."""
+
+    from_ns: int
+    to_ns: int
+    gpu: str | None
+    lost_seconds: float
+    lost_pct: float | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,8 +40,7 @@ def without_counters(case: Case, finding: Finding) -> Finding:
     if finding.cause not in HIDDEN_BEHIND_WORK | EMPTIES_STREAMS or finding.lost_seconds is None:
         return finding
     thread = ThreadKey(finding.host, finding.pid, finding.tid)
-    gpu = case.gpu_of(thread)
-    if gpu is not None and case.idle_of(gpu) is not None:
+    if case.idle_of(thread) is not None:
         return finding
     most, reason = Severity.WARNING, NOT_BOUNDED
     waited_ns = 0

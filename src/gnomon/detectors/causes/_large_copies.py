@@ -94,7 +94,8 @@ def _of_way(case: Case, one: ThreadActivity, way: CopyDirection) -> Iterable[Fin
     )
     severity = None if loss is None else severity_of(loss.share)
     if loss is not None and severity is not None:
-        yield _finding(case, one, loss, severity if is_known else Severity.INFO, way, reachable)
+        told = severity if is_known else Severity.INFO
+        yield _finding(case, one, loss, told, way, reachable, is_link_known=link is not None)
 
 
 def _finding(
@@ -104,8 +105,9 @@ def _finding(
     severity: Severity,
     way: CopyDirection,
     reachable: float,
+    *,
+    is_link_known: bool,
 ) -> Finding:
-    link = link_bytes_per_s(case.measurements.meta())
     operation, moved, size, rate = figures(
         case,
         loss.sql,
@@ -118,26 +120,19 @@ def _finding(
             "GB/s",
         ),
     )
-    against = "the best that these calls had" if link is None else "what the link can reach"
+    against = "what the link can reach" if is_link_known else "the best that these calls had"
+    is_guess = severity is Severity.INFO and not is_link_known
     reason = (
         "whether these calls waited for the GPU's earlier work as well was not recorded"
-        if severity is Severity.INFO and link is None
+        if is_guess
         else "the bytes and the calls' own time were measured"
     )
     return Finding(
         cause=Cause.TRANSFER_SIZE,
         severity=severity,
-        from_ns=loss.from_ns,
-        to_ns=loss.to_ns,
-        gpu=loss.gpu,
-        host=one.thread.host,
-        pid=one.thread.pid,
-        tid=one.thread.tid,
-        thread=case.name_of(one.thread),
-        rank=case.rank_of(one.thread),
+        **loss.told,
+        **case.who(one.thread),
         operation=str(operation.value),
-        lost_seconds=loss.lost_ns / 1e9,
-        lost_pct=loss.lost_pct,
         evidence=(
             loss.evidence(
                 f"{loss.pieces:,} large copies ({WAYS[way]}) waited {{value}} for their bytes, at "
@@ -149,6 +144,6 @@ def _finding(
         ),
         remedy=REMEDY,
         expected_gain=Gain(loss.idle_ns / 1e9, "s", "if none of these bytes had to be waited for"),
-        confidence=0.4 if severity is Severity.INFO and link is None else 0.7,
+        confidence=0.4 if is_guess else 0.7,
         confidence_reason=reason,
     )

@@ -15,10 +15,9 @@ from gnomon.analysis.concentration import BIN_NS, concentration
 from gnomon.analysis.coverage import losses
 from gnomon.analysis.gpu_idle import Stretch
 from gnomon.analysis.questions import Span, ThreadKey
-from gnomon.detectors.case import Case, said
-from gnomon.detectors.finding import Evidence, RuledOut
+from gnomon.detectors.case import Case, proven
+from gnomon.detectors.finding import Evidence, ToldLoss
 from gnomon.detectors.needs import NEGLIGIBLE_SHARE
-from gnomon.enums import Cause
 
 BINS_SQL = """\
 SELECT (ts_ns - 1) // {bin_ns} AS bin, count(*) AS pieces, sum(lost_ns)::BIGINT AS lost_ns,
@@ -52,12 +51,21 @@ class Loss:
             return None
         return min(100.0, 100 * self.idle_ns / (self.to_ns - self.from_ns))
 
+    @property
+    def told(self) -> ToldLoss:
+        """What a finding says of it."""
+        return ToldLoss(
+            from_ns=self.from_ns,
+            to_ns=self.to_ns,
+            gpu=self.gpu,
+            lost_seconds=self.lost_ns / 1e9,
+            lost_pct=self.lost_pct,
+        )
+
     def evidence(self, text: str) -> Evidence:
         """Return the sum as evidence, with the query that gives it again."""
         query = f"SELECT sum(lost_ns)::BIGINT AS ns FROM ({self.sql})"
-        return Evidence(
-            text.replace("{value}", said(self.lost_ns, "ns")), self.lost_ns, "ns", query
-        )
+        return proven(text, self.lost_ns, query, "ns")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,19 +82,9 @@ def figures(case: Case, pieces_sql: str, *asked: Figure) -> tuple[Evidence, ...]
     columns = ", ".join(f"{one.aggregate} AS f{place}" for place, one in enumerate(asked))
     (row,) = case.session.rows(f"SELECT {columns} FROM ({pieces_sql})")
     return tuple(
-        Evidence(
-            one.text.replace("{value}", said(value, one.unit)),
-            value,
-            one.unit,
-            f"SELECT {one.aggregate} AS value FROM ({pieces_sql})",
-        )
+        proven(one.text, value, f"SELECT {one.aggregate} AS value FROM ({pieces_sql})", one.unit)
         for one, value in zip(asked, row.values(), strict=True)
     )
-
-
-def excluded(cause: Cause, found: Evidence) -> RuledOut:
-    """Return a cause that a number excludes."""
-    return RuledOut(cause, found.text, found.value, found.unit, found.sql)
 
 
 def loss_of(
@@ -115,7 +113,7 @@ def loss_of(
         rows = [row for row in rows if found.bins.from_ns <= row["bin"] * BIN_NS < found.bins.to_ns]
     lost_ns = sum(row["lost_ns"] for row in rows)
     gpu = case.gpu_of(one.thread)
-    idle = None if gpu is None else case.idle_of(gpu)
+    idle = case.idle_of(one.thread)
     idle_ns = lost_ns
     if idle is not None:
         bins = [_stretch(case, row["bin"], row["from_ns"], row["lost_ns"]) for row in rows]

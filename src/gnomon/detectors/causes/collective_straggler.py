@@ -93,8 +93,7 @@ def _is_usual(case: Case, one: Straggler, errors: Mapping[str | None, ClockError
 
 def _empty_ns(case: Case, one: Straggler) -> Mapping[int, float]:
     """Return second -> ns in which the late rank's GPU had nothing to do."""
-    gpu = case.gpu_of(one.thread)
-    idle = case.idle_of(gpu) if gpu else None
+    idle = case.idle_of(one.thread)
     if idle is None:
         return empty_ns(case.session, case.scope, one.thread)
     # Idle time is known in coarse bins: a short wait is looked at with the second around it.

@@ -76,4 +76,4 @@ def _disk(case: Case, part: Part) -> RuledOut:
         waits_of(part.worker).total_sql("coalesce(disk_ns, 0)"),
         "ns",
     )
-    return RuledOut(Cause.IO_WAIT, shown.text, shown.value, shown.unit, shown.sql)
+    return shown.excludes(Cause.IO_WAIT)

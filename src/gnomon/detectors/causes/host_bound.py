@@ -184,8 +184,7 @@ def _known(case: Case, worker: ThreadActivity) -> tuple[OwnCode, Cost] | None:
 
 
 def _cost(case: Case, worker: ThreadActivity, own: OwnCode) -> Cost | None:
-    gpu = case.gpu_of(worker.thread)
-    idle = None if gpu is None else case.idle_of(gpu)
+    idle = case.idle_of(worker.thread)
     lost_ns = own.own_ns
     if idle is not None:
         off_cpu_ns = worker.off_cpu_ns + worker.idle_ns - worker.off_cpu_in_calls_ns
@@ -326,7 +325,7 @@ def _ruled_out(case: Case, worker: ThreadActivity) -> Iterator[RuledOut]:
         "ns",
     )
     for cause, shown in ((Cause.CPU_CONTENTION, off_cpu), (Cause.SYNCHRONIZATION, waited)):
-        yield RuledOut(cause, shown.text, shown.value, shown.unit, shown.sql)
+        yield shown.excludes(cause)
 
 
 def _calls(case: Case, worker: ThreadActivity) -> str:

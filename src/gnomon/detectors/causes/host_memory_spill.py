@@ -113,16 +113,8 @@ def _slow(
     return Finding(
         cause=Cause.HOST_MEMORY_SPILL,
         severity=severity,
-        from_ns=loss.from_ns,
-        to_ns=loss.to_ns,
-        gpu=loss.gpu,
-        host=one.thread.host,
-        pid=one.thread.pid,
-        tid=one.thread.tid,
-        thread=case.name_of(one.thread),
-        rank=case.rank_of(one.thread),
-        lost_seconds=loss.lost_ns / 1e9,
-        lost_pct=loss.lost_pct,
+        **loss.told,
+        **case.who(one.thread),
         evidence=(
             loss.evidence(
                 f"{loss.pieces:,} waits for pages that were swapped out took {{value}}"

@@ -89,11 +89,7 @@ def _failed(case: Case, row: dict[str, Any]) -> Finding:
         severity=Severity.CRITICAL if has_ended else Severity.WARNING,
         from_ns=row["from_ns"],
         to_ns=row["to_ns"],
-        host=key.host,
-        pid=key.pid,
-        tid=key.tid,
-        thread=case.name_of(key),
-        rank=case.rank_of(key),
+        **case.who(key),
         operation=row["operation"],
         lost_seconds=row["lost_ns"] / 1e9,
         evidence=(

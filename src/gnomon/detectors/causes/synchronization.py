@@ -21,7 +21,7 @@ from gnomon.analysis.activity import ThreadActivity
 from gnomon.analysis.operations import DISPATCH, Kind
 from gnomon.analysis.steps import steps
 from gnomon.detectors.case import Case
-from gnomon.detectors.causes._loss import Figure, Loss, excluded, figures, is_gapless, loss_of
+from gnomon.detectors.causes._loss import Figure, Loss, figures, is_gapless, loss_of
 from gnomon.detectors.finding import Finding, Gain
 from gnomon.detectors.grading import INFO_SHARE, severity_of
 from gnomon.detectors.needs import Need
@@ -145,17 +145,9 @@ def _finding(case: Case, one: ThreadActivity, loss: Loss, severity: Severity) ->
     return Finding(
         cause=Cause.SYNCHRONIZATION,
         severity=severity,
-        from_ns=loss.from_ns,
-        to_ns=loss.to_ns,
-        gpu=loss.gpu,
-        host=one.thread.host,
-        pid=one.thread.pid,
-        tid=one.thread.tid,
-        thread=case.name_of(one.thread),
-        rank=case.rank_of(one.thread),
+        **loss.told,
+        **case.who(one.thread),
         operation=str(operation.value),
-        lost_seconds=loss.lost_ns / 1e9,
-        lost_pct=loss.lost_pct,
         evidence=(
             loss.evidence(
                 f"after {loss.pieces:,} waits the thread took {{value}} on the CPU until the GPU "
@@ -165,7 +157,7 @@ def _finding(case: Case, one: ThreadActivity, loss: Loss, severity: Severity) ->
             launches,
             typical,
         ),
-        ruled_out=(excluded(Cause.VOLUNTARY_WAIT, off_cpu),),
+        ruled_out=(off_cpu.excludes(Cause.VOLUNTARY_WAIT),),
         remedy=REMEDY,
         expected_gain=Gain(loss.idle_ns / 1e9, "s", "if the GPU always had work queued"),
         confidence=0.6 if loss.gpu is None else 0.9,

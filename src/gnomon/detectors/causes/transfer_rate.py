@@ -31,7 +31,7 @@ from gnomon.analysis.memory_use import MOST_BYTES
 from gnomon.analysis.operations import DISPATCH
 from gnomon.detectors.case import Case
 from gnomon.detectors.causes._large_copies import REACHED, WAYS
-from gnomon.detectors.causes._loss import Figure, Loss, excluded, figures, loss_of
+from gnomon.detectors.causes._loss import Figure, Loss, figures, loss_of
 from gnomon.detectors.finding import Finding, Gain
 from gnomon.detectors.grading import INFO_SHARE, severity_of
 from gnomon.detectors.needs import Need
@@ -173,17 +173,9 @@ def _finding(
     return Finding(
         cause=Cause.TRANSFER_RATE,
         severity=severity,
-        from_ns=loss.from_ns,
-        to_ns=loss.to_ns,
-        gpu=loss.gpu,
-        host=one.thread.host,
-        pid=one.thread.pid,
-        tid=one.thread.tid,
-        thread=case.name_of(one.thread),
-        rank=case.rank_of(one.thread),
+        **loss.told,
+        **case.who(one.thread),
         operation=str(operation.value),
-        lost_seconds=loss.lost_ns / 1e9,
-        lost_pct=loss.lost_pct,
         evidence=(
             loss.evidence(
                 f"{loss.pieces:,} copies ({WAYS[way.direction]}) that waited for their bytes took "
@@ -192,7 +184,7 @@ def _finding(
             rate,
             moved,
         ),
-        ruled_out=(excluded(Cause.TRANSFER_SIZE, size),),
+        ruled_out=(size.excludes(Cause.TRANSFER_SIZE),),
         remedy=REMEDY,
         expected_gain=Gain(loss.idle_ns / 1e9, "s", f"at {reachable / 1e9:.3g} GB/s"),
         confidence=0.8 if is_link_known else 0.6,

@@ -86,17 +86,9 @@ def _finding(
     return Finding(
         cause=Cause.TRANSFER_SIZE,
         severity=severity,
-        from_ns=loss.from_ns,
-        to_ns=loss.to_ns,
-        gpu=loss.gpu,
-        host=one.thread.host,
-        pid=one.thread.pid,
-        tid=one.thread.tid,
-        thread=case.name_of(one.thread),
-        rank=case.rank_of(one.thread),
+        **loss.told,
+        **case.who(one.thread),
         operation=largest.operation,
-        lost_seconds=loss.lost_ns / 1e9,
-        lost_pct=loss.lost_pct,
         evidence=tuple(_evidence(case, one, loss)),
         ruled_out=(
             case.ruled_out(

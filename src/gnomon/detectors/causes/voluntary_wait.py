@@ -86,8 +86,7 @@ def _sleeps(case: Case, part: Part, loop: SleepLoop, *, is_detailed: bool) -> It
         loop = loop.within(case.session, waits, found.bins)
     stretches = found.stretches
     long_ns = sum(one.lost_ns for one in stretches if one.to_ns - one.from_ns >= IDLE_STAY_NS)
-    gpu = case.gpu_of(worker.thread)
-    idle = None if gpu is None else case.idle_of(gpu)
+    idle = case.idle_of(worker.thread)
     lost_ns = loop.slept_ns if idle is None else min(loop.slept_ns, idle.bounded_ns(stretches))
     # A regular wait may be for a request, a frame or the GPU: only a stack that sleeps, while the
     # GPU was measured to be idle, is more than worth knowing.
@@ -178,6 +177,6 @@ def _ruled_out(case: Case, part: Part) -> tuple[RuledOut, ...]:
         waits_of(part.worker).total_sql("waiting_ns", f"reason = '{Reason.CUDA.value}'"),
         "ns",
     )
-    calls = RuledOut(Cause.SYNCHRONIZATION, shown.text, shown.value, shown.unit, shown.sql)
+    calls = shown.excludes(Cause.SYNCHRONIZATION)
     # Where classes are not known, some of the waits may have been for a CPU.
     return (part.queued(), calls) if all(one.is_classed for one in part.among) else (calls,)
