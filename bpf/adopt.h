@@ -7,13 +7,16 @@
 /* The number by which the innermost pid namespace of a task knows it: what gettid() tells it. */
 INLINE u32 namespace_number(struct task_struct *task)
 {
-    struct pid *pid = task->thread_pid;
+    struct pid *pid = 0;
     u64 place;
-    u32 number = 0;
+    u32 level = 0, number = 0;
+    /* By reads alone: old verifiers know no sum of a pointer and a number that is not constant. */
+    read_kernel(&pid, sizeof(pid), (void *)task + FIELD_INFO(task->thread_pid, FIELD_OFFSET));
     if (!pid)
         return 0;
+    read_kernel(&level, sizeof(level), (void *)pid + FIELD_INFO(pid->level, FIELD_OFFSET));
     place = (u64)pid + FIELD_INFO(pid->numbers, FIELD_OFFSET);
-    place += (pid->level & 31) * TYPE_BYTES(struct upid);
+    place += (level & 31) * TYPE_BYTES(struct upid);
     place += FIELD_INFO(((struct upid *)0)->nr, FIELD_OFFSET);
     read_kernel(&number, sizeof(number), (void *)place);
     return number;

@@ -17,6 +17,7 @@ struct task_struct {
     int pid;
     int tgid;
     unsigned int in_iowait : 1;
+    unsigned long maj_flt;
     struct task_struct *group_leader;
     struct task_struct *real_parent;
     struct pid *thread_pid;
@@ -34,6 +35,22 @@ struct request {
     u64 __sector;
     struct bio *bio;
 };
+struct in6_addr {
+    u8 bytes[16];
+};
+struct sock_common {
+    u32 skc_daddr;
+    u16 skc_dport;
+    u16 skc_num;
+    u16 skc_family;
+    struct in6_addr skc_v6_daddr;
+};
+struct sock {
+    struct sock_common __sk_common;
+};
+struct sk_buff {
+    unsigned int len;
+};
 struct bpf_iter__task {
     void *meta;
     struct task_struct *task;
@@ -44,11 +61,17 @@ struct bpf_iter__task {
 enum field_info {
     FIELD_OFFSET = 0,
     FIELD_BYTES = 1,
+    FIELD_EXISTS = 2,
     FIELD_SHIFT_LEFT = 4,
     FIELD_SHIFT_RIGHT = 5,
 };
 #define FIELD_INFO(field, what) __builtin_preserve_field_info(field, what)
 #define TYPE_BYTES(type) __builtin_preserve_type_info(*(type *)0, 1)
+
+/* include/linux/socket.h */
+#define IPV4 2
+#define IPV6 10
+#define PEEK 2
 
 /* include/linux/sched.h */
 #define TASK_INTERRUPTIBLE 0x1
@@ -88,6 +111,7 @@ enum map_type {
     MAP_PERCPU_ARRAY = 6,
     MAP_LRU_HASH = 9,
     MAP_QUEUE = 22,
+    MAP_SOCKET_STORAGE = 24,
     MAP_RING = 27,
     MAP_TASK_STORAGE = 29,
 };
@@ -96,6 +120,7 @@ enum map_type {
 #define UPDATE_ONLY_NEW 1
 #define STORAGE_CREATE 1
 #define RING_NO_WAKEUP 1
+#define STACK_OF_USER 256
 
 static void *(*const map_lookup)(void *map, const void *key) = (void *)1;
 static long (*const map_update)(void *map, const void *key, const void *value,
@@ -114,6 +139,9 @@ static void *(*const ring_reserve)(void *ring, u64 size, u64 flags) = (void *)13
 static void (*const ring_submit)(void *record, u64 flags) = (void *)132;
 static long (*const task_stack)(struct task_struct *task, void *buffer, u32 size,
                                 u64 flags) = (void *)141;
+static u64 (*const socket_cookie)(const struct sock *socket) = (void *)46;
+static void *(*const socket_storage)(void *map, const struct sock *socket, void *value,
+                                     u64 flags) = (void *)107;
 static void *(*const task_storage)(void *map, struct task_struct *task, void *value,
                                    u64 flags) = (void *)156;
 static struct task_struct *(*const current_task)(void) = (void *)158;

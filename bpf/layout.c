@@ -4,20 +4,27 @@
 
 struct {
     struct operation operation;
+    struct nccl_operation nccl_operation;
     struct thread thread;
     struct cell cell;
     struct settings settings;
     struct losses losses;
     struct record record;
     struct call_record call_record;
+    struct nccl_record nccl_record;
+    struct communicator_record communicator_record;
     struct stay_record stay_record;
     struct block_record block_record;
+    struct network_record network_record;
     struct thread_record thread_record;
     struct stack stack;
     enum size size;
     enum layer layer;
+    enum nccl_role nccl_role;
     enum slot_state slot_state;
     enum record_kind record_kind;
+    enum communicator_event communicator_event;
+    enum network_event network_event;
     enum stay_class stay_class;
     enum waker waker;
 } shared;

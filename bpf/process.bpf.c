@@ -28,8 +28,10 @@ int sched_process_exec(u64 *arguments)
     if (!state)
         return 0;
     state->depth = 0; /* the stack on which calls were open is gone */
+    state->group_depth = 0;
     thread = thread_of(state);
     if (thread) {
+        thread->open_since_ns = 0;
         thread->tid = task->pid; /* a thread that executes becomes the leader */
         thread->namespace_tid = namespace_number(task);
         copy_name(thread->name, task);
@@ -53,6 +55,8 @@ int sched_process_exit(u64 *arguments)
         born_ns = thread->born_ns;
         copy_name(thread->name, task);
         thread->ended_ns = now_ns();
+        thread->open_since_ns = 0;
+        thread->major_faults = task->maj_flt;
     }
     tell_thread(state, task, 0, THREAD_EXITED, born_ns);
     /* What it still does on its way out must not reach a slot that may have a new owner. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 /* When traced threads do not run, and why: the time since a thread left the CPU is the run
  * queue's if it could have run, and else the class's of what it waited for until it was woken. */
-#include "state.h"
+#include "stacks.h"
 
 struct {
     NUMBER(type, MAP_LRU_HASH);
@@ -17,24 +17,27 @@ struct {
     TYPE(value, struct stack);
 } walked SEC(".maps");
 
-/* Store a stack once and return its key: FNV-1a over the addresses, never 0. */
-INLINE u64 keep_stack(struct stack *stack, long walked_bytes)
-{
-    u64 key = 0xcbf29ce484222325ULL;
-    if (walked_bytes <= 0)
-        return 0;
-#pragma unroll
-    for (int i = 0; i < STACK_FRAMES; i++) {
-        if (i * 8 >= walked_bytes)
-            stack->addresses[i] = 0;
-        key = (key ^ stack->addresses[i]) * 0x100000001b3ULL;
-        key ^= key >> 29;
-    }
-    key |= 1;
-    if (!map_lookup(&stacks, &key) && map_update(&stacks, &key, stack, UPDATE_ONLY_NEW))
-        COUNT_LOSS(stacks);
-    return key;
-}
+/* Of a processor: the traced thread that stands in its queue though it could go on, the last one
+ * of several, and who ran longest at a time since it left. Whoever took the processor may be gone
+ * in no time, and so may who had it last. */
+struct queue {
+    u64 left_ns;
+    u64 since_ns; /* when who runs now began to */
+    u64 longest_ns;
+    u32 waiter_tid; /* 0: none */
+    u32 longest_tid;
+    u32 longest_pid;
+    u8 longest_name[NAME_BYTES];
+};
+
+struct {
+    NUMBER(type, MAP_PERCPU_ARRAY);
+    NUMBER(max_entries, 1);
+    TYPE(key, u32);
+    TYPE(value, struct queue);
+} queues SEC(".maps");
+
+#define LONGEST_WAIT_NS 10000000000ULL /* then it has gone to another processor */
 
 /* A bit field, whose place in the running kernel a plain access would not know. */
 INLINE u64 waits_for_io(struct task_struct *task)
@@ -68,8 +71,44 @@ INLINE u16 class_of(struct task_struct *task, int preempted, u32 task_state)
     return task_state & TASK_INTERRUPTIBLE ? VOLUNTARY : UNINTERRUPTIBLE;
 }
 
-INLINE void leaves(struct state *state, struct task_struct *task, int preempted, u32 task_state,
-                   u64 at_ns)
+INLINE void ran_instead(struct state *state, struct task_struct *other)
+{
+    state->preemptor_tid = other->pid;
+    state->preemptor_pid = other->tgid;
+    copy_name(state->preemptor_name, other);
+}
+
+INLINE void stand_in_queue(struct queue *queue, u32 tid, u64 at_ns)
+{
+    queue->left_ns = queue->since_ns = at_ns;
+    queue->longest_ns = 0;
+    queue->waiter_tid = tid;
+}
+
+INLINE void ran(struct queue *queue, struct task_struct *task, u64 at_ns)
+{
+    u64 ran_ns = at_ns - queue->since_ns;
+    queue->since_ns = at_ns;
+    if (at_ns - queue->left_ns > LONGEST_WAIT_NS)
+        queue->waiter_tid = 0;
+    if (ran_ns <= queue->longest_ns)
+        return;
+    queue->longest_ns = ran_ns;
+    queue->longest_tid = task->pid;
+    queue->longest_pid = task->tgid;
+    copy_name(queue->longest_name, task);
+}
+
+INLINE void leave_queue(struct queue *queue, struct state *state)
+{
+    queue->waiter_tid = 0;
+    state->preemptor_tid = queue->longest_tid;
+    state->preemptor_pid = queue->longest_pid;
+    __builtin_memcpy(state->preemptor_name, queue->longest_name, NAME_BYTES);
+}
+
+INLINE void leaves(struct state *state, struct task_struct *task, struct task_struct *taker,
+                   struct queue *queue, int preempted, u32 task_state, u64 at_ns)
 {
     state->out_ns = at_ns;
     state->waking_ns = 0;
@@ -79,6 +118,11 @@ INLINE void leaves(struct state *state, struct task_struct *task, int preempted,
     state->stay_class = class_of(task, preempted, task_state);
     state->cpu = this_cpu();
     state->switches++;
+    if (state->stay_class != RUNNABLE)
+        return;
+    ran_instead(state, taker);
+    if (queue)
+        stand_in_queue(queue, task->pid, at_ns);
 }
 
 INLINE void add_stay(struct state *state, u64 blocked_ns, u64 run_queue_ns)
@@ -99,9 +143,10 @@ INLINE u64 from_waking_to_queue(struct state *state)
     return state->queued_ns - state->waking_ns;
 }
 
-INLINE void add_to_thread(struct thread *thread, struct state *state, u64 blocked_ns,
-                          u64 run_queue_ns)
+INLINE void add_to_thread(struct thread *thread, struct state *state, struct task_struct *task,
+                          u64 blocked_ns, u64 run_queue_ns)
 {
+    thread->major_faults = task->maj_flt;
     thread->run_queue_ns = state->run_queue_ns;
     thread->io_ns = state->io_ns;
     thread->voluntary_ns = state->voluntary_ns;
@@ -121,11 +166,13 @@ INLINE void tell_stay(struct state *state, struct task_struct *task, struct task
                       u64 out_ns, u64 duration_ns, u64 blocked_ns, u32 sample)
 {
     u32 zero = 0;
-    u64 stack = 0;
+    u64 stack = 0, waking_ns = from_waking_to_queue(state);
+    if (state->stay_class != RUNNABLE)
+        ran_instead(state, before);
     /* Here, because only now is it known to have been long; it still stands where it slept. */
     struct stack *buffer = map_lookup(&walked, &zero);
     if (buffer)
-        stack = keep_stack(buffer, task_stack(task, buffer, sizeof(*buffer), 0));
+        stack = keep_stack(&stacks, buffer, task_stack(task, buffer, sizeof(*buffer), 0));
     struct stay_record *record = ring_reserve(&records, sizeof(*record), 0);
     if (!record) {
         COUNT_LOSS(stay_records);
@@ -139,21 +186,23 @@ INLINE void tell_stay(struct state *state, struct task_struct *task, struct task
     record->record.operation = operation_around(state);
     record->record.sample = sample;
     record->blocked_ns = blocked_ns;
-    record->waking_ns = from_waking_to_queue(state);
+    record->waking_ns = waking_ns >> 32 ? ~0U : waking_ns;
     record->stack = stack;
     record->waker_stack = state->waker_stack;
     record->woken = state->woken;
     record->waker_tid = state->woken == BY_THREAD ? state->waker_tid : 0;
     record->waker_pid = state->woken == BY_THREAD ? state->waker_pid : 0;
-    record->preemptor_tid = before->pid;
-    record->preemptor_pid = before->tgid;
+    record->before_tid = before->pid;
+    record->preemptor_tid = state->preemptor_tid;
+    record->preemptor_pid = state->preemptor_pid;
 #pragma unroll
     for (int i = 0; i < NAME_BYTES; i++)
         record->waker_name[i] = state->woken == BY_THREAD ? state->waker_name[i] : 0;
-    copy_name(record->preemptor_name, before);
+    __builtin_memcpy(record->preemptor_name, state->preemptor_name, NAME_BYTES);
     record->stay_class = state->stay_class;
     record->cpu_before = state->cpu;
     record->cpu = this_cpu();
+    record->unused = 0;
     ring_submit(record, RING_NO_WAKEUP);
 }
 
@@ -173,7 +222,7 @@ INLINE void returns(struct state *state, struct task_struct *task, struct task_s
     add_stay(state, blocked_ns, duration_ns - blocked_ns);
     struct thread *thread = thread_of(state);
     if (thread)
-        add_to_thread(thread, state, blocked_ns, duration_ns - blocked_ns);
+        add_to_thread(thread, state, task, blocked_ns, duration_ns - blocked_ns);
     if (limits && keeps(duration_ns, limits->stay_threshold_ns, limits->stay_sample, &sample))
         tell_stay(state, task, before, out_ns, duration_ns, blocked_ns, sample);
 }
@@ -184,15 +233,23 @@ int sched_switch(u64 *arguments)
 {
     struct task_struct *leaving = (struct task_struct *)arguments[1];
     struct task_struct *entering = (struct task_struct *)arguments[2];
-    struct state *state = state_of(leaving);
-    u64 at_ns = 0;
-    if (state) {
-        at_ns = now_ns();
-        leaves(state, leaving, arguments[0] & 1, arguments[3], at_ns);
+    struct state *arrived = state_of(entering), *left = state_of(leaving);
+    u32 zero = 0;
+    struct queue *queue = map_lookup(&queues, &zero);
+    u32 waiter_tid = queue ? queue->waiter_tid : 0;
+    u64 at_ns;
+    if (!arrived && !left && !waiter_tid)
+        return 0;
+    at_ns = now_ns();
+    if (queue && waiter_tid)
+        ran(queue, leaving, at_ns);
+    if (arrived && arrived->out_ns) {
+        if (queue && waiter_tid == (u32)entering->pid)
+            leave_queue(queue, arrived);
+        returns(arrived, entering, leaving, at_ns);
     }
-    state = state_of(entering);
-    if (state && state->out_ns)
-        returns(state, entering, leaving, at_ns ? at_ns : now_ns());
+    if (left)
+        leaves(left, leaving, entering, queue, arguments[0] & 1, arguments[3], at_ns);
     return 0;
 }
 
@@ -220,7 +277,7 @@ int sched_waking(u64 *arguments)
         struct stack *buffer = map_lookup(&walked, &zero);
         if (buffer)
             state->waker_stack =
-                keep_stack(buffer, current_stack(arguments, buffer, sizeof(*buffer), 0));
+                keep_stack(&stacks, buffer, current_stack(arguments, buffer, sizeof(*buffer), 0));
     }
     return 0;
 }

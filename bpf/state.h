@@ -19,11 +19,25 @@ struct frame {
     u64 io_ns;
     u64 voluntary_ns;
     u64 uninterruptible_ns;
+    u64 major_faults;
     u32 switches;
     u32 page_faults;
     s32 direction;
     u16 operation;
-    u16 layer;
+    u8 layer;
+    u8 is_launch;
+};
+
+/* The open NCCL call: there is never more than one, those inside of it are part of it. */
+struct open_nccl_call {
+    u64 made; /* where it puts what it makes */
+    u64 identity;
+    s32 datatype;
+    s32 peer;
+    s32 ranks;
+    s32 rank;
+    s32 color;
+    s32 key;
 };
 
 /* What is kept in a traced thread; a thread that has none is not traced. */
@@ -44,12 +58,19 @@ struct state {
     u16 woken; /* enum waker */
     u32 cpu;
     u8 waker_name[NAME_BYTES];
+    u32 preemptor_tid; /* of a stay in the run queue */
+    u32 preemptor_pid;
+    u8 preemptor_name[NAME_BYTES];
     u64 run_queue_ns;
     u64 io_ns;
     u64 voluntary_ns;
     u64 uninterruptible_ns;
+    u32 groups; /* NCCL's: how many outermost ones the thread began */
+    u32 group_depth;
     u16 cells[OPERATIONS]; /* index by operation, 0: none yet */
     struct frame frames[DEPTH];
+    struct open_nccl_call nccl;
+    struct stack walked; /* a buffer: a processor's own would not do where calls are preempted */
 };
 
 struct {

@@ -1,10 +1,11 @@
-"""Which functions of the CUDA libraries are traced, and where their arguments lie.
+"""Which functions of CUDA and NCCL are traced, and where the arguments of CUDA's lie.
 
 An operation is a function with all its forms: those for per-thread default streams (_ptsz, _ptds)
 and the versions of its ABI. Its place in OPERATIONS is the number that programs and records carry.
 Arguments are words of a call in the calling convention of x86-64 (System V ABI 3.2.3): 1 to 6 in
 registers, from 7 on the stack; a dim3 of 12 bytes takes two. Signatures are those of
-cuda_runtime_api.h and cuda.h of CUDA 12 and 13.
+cuda_runtime_api.h and cuda.h of CUDA 12 and 13. Queries (cudaEventQuery, cudaStreamQuery) are left
+out: they never wait, and where a program polls them a probe would cost several times the call.
 """
 
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gnomon.enums import CallLayer, CopyDirection
-from gnomon.tracing import layouts
+from gnomon.tracing import layouts, nccl_functions
 
 FORMS = ("", "_ptsz", "_ptds")
 # enum cudaMemcpyKind
@@ -28,6 +29,7 @@ DIRECTIONS = (
 LAYERS = {
     CallLayer.CUDA_RUNTIME: layouts.Layer.CUDA_RUNTIME,
     CallLayer.CUDA_DRIVER: layouts.Layer.CUDA_DRIVER,
+    CallLayer.NCCL: layouts.Layer.NCCL,
 }
 
 # The number of a word, or (word, offset) of what lies offset bytes behind the pointer in a word.
@@ -38,7 +40,8 @@ class Operation(NamedTuple):
     """One function and its arguments; 0 is an argument that it does not have.
 
     ``bytes`` are multiplied with each other and with ``unit_bytes``. ``returns_address``: the
-    address argument points to where the call writes the address.
+    address argument points to where the call writes the address. ``is_launch``: called for every
+    kernel or graph, so often that its probes may have to go where the others can stay.
     """
 
     name: str
@@ -51,14 +54,16 @@ class Operation(NamedTuple):
     returns_address: bool = False
     stream: Argument = 0
     unit_bytes: int = 1
+    is_launch: bool = False
 
 
 def _runtime(name: str, *more_symbols: str, **arguments: object) -> Operation:
     return Operation(name, CallLayer.CUDA_RUNTIME, (name, *more_symbols), **arguments)  # type: ignore[arg-type]
 
 
-def _driver(name: str, version: str = "", **arguments: object) -> Operation:
-    return Operation(name, CallLayer.CUDA_DRIVER, (name + version,), **arguments)  # type: ignore[arg-type]
+def _driver(name: str, *versions: str, **arguments: object) -> Operation:
+    symbols = tuple(name + version for version in versions or ("",))
+    return Operation(name, CallLayer.CUDA_DRIVER, symbols, **arguments)  # type: ignore[arg-type]
 
 
 _H2D, _D2H, _D2D = DIRECTIONS[1:4]
@@ -71,20 +76,20 @@ _EXTENT_CU_3D = ((1, 176), (1, 184), (1, 192))
 
 OPERATIONS: tuple[Operation, ...] = (
     # Launches
-    _runtime("cudaLaunchKernel", "__cudaLaunchKernel", address=1, stream=8),
-    _runtime("cudaLaunchKernelExC", address=2, stream=(1, 32)),
-    _runtime("cudaLaunchCooperativeKernel", address=1, stream=8),
-    _driver("cuLaunchKernel", address=1, stream=9),
-    _driver("cuLaunchKernelEx", address=2, stream=(1, 32)),
-    _driver("cuLaunchCooperativeKernel", address=1, stream=9),
+    _runtime("cudaLaunchKernel", "__cudaLaunchKernel", address=1, stream=8, is_launch=True),
+    _runtime("cudaLaunchKernelExC", address=2, stream=(1, 32), is_launch=True),
+    _runtime("cudaLaunchCooperativeKernel", address=1, stream=8, is_launch=True),
+    _driver("cuLaunchKernel", address=1, stream=9, is_launch=True),
+    _driver("cuLaunchKernelEx", address=2, stream=(1, 32), is_launch=True),
+    _driver("cuLaunchCooperativeKernel", address=1, stream=9, is_launch=True),
+    _runtime("cudaGraphLaunch", stream=2, is_launch=True),
+    _driver("cuGraphLaunch", stream=2, is_launch=True),
     # Graphs
-    _runtime("cudaGraphLaunch", stream=2),
     _runtime("cudaGraphInstantiate"),
     _runtime("cudaGraphInstantiateWithFlags"),
     _runtime("cudaGraphInstantiateWithParams"),
     _runtime("cudaStreamBeginCapture", stream=1),
     _runtime("cudaStreamEndCapture", stream=1),
-    _driver("cuGraphLaunch", stream=2),
     _driver("cuGraphInstantiateWithFlags"),
     _driver("cuGraphInstantiateWithParams"),
     _driver("cuStreamBeginCapture", "_v2", stream=1),
@@ -178,6 +183,37 @@ OPERATIONS: tuple[Operation, ...] = (
     _driver("cuMemMap", bytes=(2,), address=1),
     _driver("cuMemUnmap", bytes=(2,), address=1),
     _driver("cuMemRelease", address=1),
+    # Managed memory. Where the stream is depends on the version, which the name may not tell.
+    _runtime("cudaMemPrefetchAsync", "cudaMemPrefetchAsync_v2", bytes=(2,), address=1),
+    _runtime("cudaMemAdvise", "cudaMemAdvise_v2", bytes=(2,), address=1),
+    _driver("cuMemPrefetchAsync", "", "_v2", bytes=(2,), address=1),
+    _driver("cuMemAdvise", "", "_v2", bytes=(2,), address=1),
+    # Loading of code, at once or when it is first used; the address is that of what was loaded
+    _runtime("cudaLibraryLoadData", address=1, returns_address=True),
+    _runtime("cudaLibraryLoadFromFile", address=1, returns_address=True),
+    _runtime("cudaLibraryGetKernel", address=1, returns_address=True),
+    _runtime("cudaLibraryUnload", address=1),
+    _driver("cuLibraryLoadData", address=1, returns_address=True),
+    _driver("cuLibraryLoadFromFile", address=1, returns_address=True),
+    _driver("cuLibraryGetKernel", address=1, returns_address=True),
+    _driver("cuLibraryGetModule", address=1, returns_address=True),
+    _driver("cuLibraryUnload", address=1),
+    _driver("cuKernelGetFunction", address=1, returns_address=True),
+    _driver("cuFuncLoad", address=1),
+    _driver("cuModuleLoad", address=1, returns_address=True),
+    _driver("cuModuleLoadData", address=1, returns_address=True),
+    _driver("cuModuleLoadDataEx", address=1, returns_address=True),
+    _driver("cuModuleLoadFatBinary", address=1, returns_address=True),
+    _driver("cuModuleGetFunction", address=1, returns_address=True),
+    _driver("cuModuleUnload", address=1),
+    _driver("cuLinkAddData", "_v2"),
+    _driver("cuLinkComplete"),
+    # Rebuilding
+    _runtime("cudaGraphExecUpdate"),
+    _runtime("cudaDeviceReset"),
+    _driver("cuGraphExecUpdate", "", "_v2"),
+    _driver("cuDevicePrimaryCtxReset", "", "_v2"),
+    *(Operation(one.name, CallLayer.NCCL, one.symbols) for one in nccl_functions.FUNCTIONS),
 )
 
 
@@ -204,8 +240,17 @@ def description() -> bytes:
         row["unit_bytes"] = operation.unit_bytes
         row["address_returned"] = operation.returns_address
         row["words_on_stack"] = _highest_word(operation) > 6
+        row["is_launch"] = operation.is_launch
         if operation.fixed_direction is not None:
             row["fixed_direction"] = DIRECTIONS.index(operation.fixed_direction) + 1
+    return table.tobytes()
+
+
+def nccl_description() -> bytes:
+    """NCCL's arguments as the programs read them: ``nccl_operations`` of nccl.bpf.o."""
+    table = np.zeros(layouts.OPERATIONS, layouts.NCCL_OPERATION)
+    for function in nccl_functions.FUNCTIONS:
+        nccl_functions.describe(function, table[numbers()[function.name]])
     return table.tobytes()
 
 

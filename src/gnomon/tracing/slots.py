@@ -29,31 +29,34 @@ class Taken(NamedTuple):
 
 
 class Slots:
-    """The slots of a tracer. ``maps`` are those of its objects; their queues are filled here."""
+    """The slots of a tracer. ``maps`` are those of its objects; their queues are filled here.
+
+    ``threads`` and ``cells`` are the arrays that the programs write to, of THREAD and CELL.
+    """
 
     def __init__(self, maps: Mapping[str, Map]) -> None:
         self._free_threads, self._free_cells = maps["free_threads"], maps["free_cells"]
-        self._threads: Totals = maps["threads"].view(layouts.THREAD)
-        self._cells: Totals = maps["cells"].view(layouts.CELL)
+        self.threads: Totals = maps["threads"].view(layouts.THREAD)
+        self.cells: Totals = maps["cells"].view(layouts.CELL)
         # Index 0 stands for "none".
-        _push(self._free_threads, np.arange(1, len(self._threads)))
-        _push(self._free_cells, np.arange(1, len(self._cells)))
+        _push(self._free_threads, np.arange(1, len(self.threads)))
+        _push(self._free_cells, np.arange(1, len(self.cells)))
 
     def read(self) -> Taken:
         """The totals of all threads that have a slot, living or exited, as they stand now."""
-        index = np.flatnonzero(self._threads["state"] != SlotState.FREE)
-        is_used = self._cells["state"] != SlotState.FREE
-        return Taken(index, self._threads[index], self._cells[is_used])
+        index = np.flatnonzero(self.threads["state"] != SlotState.FREE)
+        is_used = self.cells["state"] != SlotState.FREE
+        return Taken(index, self.threads[index], self.cells[is_used])
 
     def reclaim(self) -> Taken:
         """Take the totals of exited threads, and give their slots and cells back."""
-        index = np.flatnonzero(self._threads["state"] == SlotState.EXITED)
-        is_used = self._cells["state"] != SlotState.FREE
-        cells = np.flatnonzero(is_used & np.isin(self._cells["thread"], index))
-        taken = Taken(index, self._threads[index], self._cells[cells])
+        index = np.flatnonzero(self.threads["state"] == SlotState.EXITED)
+        is_used = self.cells["state"] != SlotState.FREE
+        cells = np.flatnonzero(is_used & np.isin(self.cells["thread"], index))
+        taken = Taken(index, self.threads[index], self.cells[cells])
         # Cleared before they are given back: from then on a program may write to them.
-        self._threads[index] = np.zeros((), layouts.THREAD)
-        self._cells[cells] = np.zeros((), layouts.CELL)
+        self.threads[index] = np.zeros((), layouts.THREAD)
+        self.cells[cells] = np.zeros((), layouts.CELL)
         _push(self._free_cells, cells)
         _push(self._free_threads, index)
         return taken

@@ -36,10 +36,15 @@ def build(folder: Path) -> Built:
     built = Built(folder / "load", folder / "libcudart.so.13", folder / "libcuda.so.1")
     names = ["-Wl,-soname,libcudart.so.13", f"-Wl,--version-script={HERE}/cudart.map"]
     beside = ["-Wl,-rpath,$ORIGIN", built.driver]
-    _gcc(*SHARED, HERE / "cuda.c", "-Wl,-soname,libcuda.so.1", "-o", built.driver)
-    _gcc(*SHARED, HERE / "cudart.c", *names, *beside, "-o", built.runtime)
+    compile_library(built.driver, HERE / "cuda.c", "-Wl,-soname,libcuda.so.1")
+    compile_library(built.runtime, HERE / "cudart.c", *names, *beside)
     _gcc(HERE / "load.c", "-ldl", "-lpthread", "-o", built.load)
     return built
+
+
+def compile_library(library: Path, *arguments: str | Path) -> None:
+    """Compile a library whose functions begin as those of the real ones."""
+    _gcc(*SHARED, *arguments, "-o", library)
 
 
 def build_typed_calls(folder: Path, includes: list[str]) -> Path:

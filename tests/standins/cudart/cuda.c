@@ -68,6 +68,12 @@ static void read_file(void)
         book.task.code = -1;
 }
 
+static void look_at_pages(void)
+{
+    for (int64_t page = 0; page < book.task.page_count; page++)
+        (void)book.task.pages[4096 * page];
+}
+
 static void timed(void act(void), uint64_t *total_ns)
 {
     uint64_t begin = standin_now(CLOCK_MONOTONIC);
@@ -85,6 +91,7 @@ int standin_work(void)
         timed(wait_for_waker, &book.waited_ns);
     if (book.task.read_bytes)
         timed(read_file, &book.read_ns);
+    look_at_pages();
     if (book.task.jump)
         longjmp(book.task.jump, 1);
     return book.task.code;
@@ -133,3 +140,10 @@ ALLOCATES(cuMemAllocHost_v2) ALLOCATES(cuMemHostAlloc) ALLOCATES(cuMemCreate)
 DRIVER(cuMemFree_v2) STREAM(cuMemFreeAsync) DRIVER(cuMemFreeHost)
 DRIVER(cuMemHostRegister_v2) DRIVER(cuMemHostUnregister)
 DRIVER(cuMemMap) DRIVER(cuMemUnmap) DRIVER(cuMemRelease)
+STREAM(cuMemPrefetchAsync) STREAM(cuMemPrefetchAsync_v2) DRIVER(cuMemAdvise) DRIVER(cuMemAdvise_v2)
+ALLOCATES(cuLibraryLoadData) ALLOCATES(cuLibraryLoadFromFile) ALLOCATES(cuLibraryGetKernel)
+ALLOCATES(cuLibraryGetModule) DRIVER(cuLibraryUnload) ALLOCATES(cuKernelGetFunction)
+DRIVER(cuFuncLoad) ALLOCATES(cuModuleLoad) ALLOCATES(cuModuleLoadData)
+ALLOCATES(cuModuleLoadDataEx) ALLOCATES(cuModuleLoadFatBinary) ALLOCATES(cuModuleGetFunction)
+DRIVER(cuModuleUnload) DRIVER(cuLinkAddData_v2) DRIVER(cuLinkComplete)
+DRIVER(cuGraphExecUpdate_v2) DRIVER(cuDevicePrimaryCtxReset_v2)

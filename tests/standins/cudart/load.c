@@ -10,6 +10,7 @@
  * TASK:  call FUNCTION COUNT BURN_NS SLEEP_NS CODE
  *        futex FUNCTION COUNT DELAY_NS      blocks in the call; a thread "waker" ends it
  *        read FUNCTION COUNT BYTES PATH     in the call, past the page cache
+ *        touch FUNCTION PAGES PATH          in the call, pages of a file that is not in memory
  *        fork FUNCTION COUNT                a child calls and exits
  *        jump FUNCTION COUNT                leaves each call by longjmp
  *        typed PATH                         the function typed_calls of that library
@@ -27,6 +28,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -46,7 +48,7 @@ struct worker {
     struct book *book;
     struct entry *entries;
     uint64_t wall_ns, cpu_ns, run_delay_ns;
-    long blocked, preempted, faults;
+    long blocked, preempted, faults, major_faults;
     struct book total;
 };
 
@@ -160,6 +162,19 @@ static void do_read(struct worker *worker, function *called, uint64_t count, int
     close(task->file);
 }
 
+static void do_touch(struct worker *worker, function *called, int64_t count, const char *path)
+{
+    struct task *task = &worker->book->task;
+    int file = open(path, O_RDONLY);
+    task->pages = mmap(0, count * 4096, PROT_READ, MAP_PRIVATE, file, 0);
+    if (file < 0 || task->pages == MAP_FAILED || madvise((void *)task->pages, 1, MADV_RANDOM) ||
+        posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED))
+        fail(path);
+    task->page_count = count;
+    call(called, 1);
+    close(file);
+}
+
 static void do_fork(function *called, uint64_t count)
 {
     int pid = fork();
@@ -206,6 +221,9 @@ static void do_task(struct worker *worker, char *text)
     } else if (strcmp(kind, "read") == 0) {
         sscanf(text, "%*s %*s %*s %*s %511s", path);
         do_read(worker, called, count, first, path);
+    } else if (strcmp(kind, "touch") == 0) {
+        sscanf(text, "%*s %*s %*s %511s", path);
+        do_touch(worker, called, count, path);
     } else if (strcmp(kind, "fork") == 0) {
         do_fork(called, count);
     } else if (strcmp(kind, "jump") == 0) {
@@ -241,6 +259,7 @@ static void *work(void *argument)
     worker->blocked = after.ru_nvcsw - before.ru_nvcsw;
     worker->preempted = after.ru_nivcsw - before.ru_nivcsw;
     worker->faults = after.ru_minflt + after.ru_majflt - before.ru_minflt - before.ru_majflt;
+    worker->major_faults = after.ru_majflt - before.ru_majflt;
     worker->total = *worker->book;
     return 0;
 }
@@ -287,11 +306,11 @@ static void tell_worker(FILE *file, const struct worker *worker)
     fprintf(file,
             "{\"name\":\"%s\",\"tid\":%d,\"waker_tid\":%d,\"wall_ns\":%lu,\"cpu_ns\":%lu,"
             "\"run_delay_ns\":%lu,\"blocked_switches\":%ld,\"preempted_switches\":%ld,"
-            "\"page_faults\":%ld,\"calls\":%lu,\"slept_ns\":%lu,\"waited_ns\":%lu,"
+            "\"page_faults\":%ld,\"major_faults\":%ld,\"calls\":%lu,\"slept_ns\":%lu,\"waited_ns\":%lu,"
             "\"read_ns\":%lu,\"entries\":[",
             worker->name, worker->tid, worker->waker_tid, worker->wall_ns, worker->cpu_ns,
-            worker->run_delay_ns, worker->blocked, worker->preempted, worker->faults, book->calls,
-            book->slept_ns, book->waited_ns, book->read_ns);
+            worker->run_delay_ns, worker->blocked, worker->preempted, worker->faults,
+            worker->major_faults, book->calls, book->slept_ns, book->waited_ns, book->read_ns);
     for (uint64_t i = 0; i < book->written; i++) {
         const struct entry *entry = &worker->entries[i];
         fprintf(file, "%s[\"%s\",%d,%d,%d,%lu,%lu]", i ? "," : "", entry->name, entry->layer,

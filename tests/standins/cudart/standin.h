@@ -14,6 +14,8 @@ struct task {
     void *buffer;   /* to read into */
     int64_t read_bytes;
     int64_t read_offset;
+    volatile char *pages; /* to look at */
+    int64_t page_count;
     int32_t file;
     int32_t code; /* to return */
     void *jump;   /* leave by longjmp to here instead */
@@ -23,7 +25,7 @@ struct entry {
     const char *name;
     uint64_t entry_ns; /* CLOCK_MONOTONIC */
     uint64_t exit_ns;
-    int32_t layer; /* 1 runtime, 2 driver */
+    int32_t layer; /* 1 runtime, 2 driver, 3 NCCL */
     int32_t depth; /* calls around it */
     int32_t code;
     int32_t unused;

@@ -107,6 +107,38 @@ static void allocations(void)
     cuMemUnmap(CU_MEMORY, 1000);
 }
 
+static void managed_memory(void)
+{
+#if CUDART_VERSION >= 13000
+    struct cudaMemLocation place = {.type = cudaMemLocationTypeDevice};
+    CUmemLocation driver_place = {.type = CU_MEM_LOCATION_TYPE_DEVICE};
+    cudaMemPrefetchAsync(MEMORY, 1000, place, 0, STREAM);
+    cudaMemAdvise(MEMORY, 1000, cudaMemAdviseSetReadMostly, place);
+    cuMemPrefetchAsync(CU_MEMORY, 1000, driver_place, 0, STREAM);
+    cuMemAdvise(CU_MEMORY, 1000, CU_MEM_ADVISE_SET_READ_MOSTLY, driver_place);
+#else
+    cudaMemPrefetchAsync(MEMORY, 1000, 0, STREAM);
+    cudaMemAdvise(MEMORY, 1000, cudaMemAdviseSetReadMostly, 0);
+    cuMemPrefetchAsync(CU_MEMORY, 1000, 0, STREAM);
+    cuMemAdvise(CU_MEMORY, 1000, CU_MEM_ADVISE_SET_READ_MOSTLY, 0);
+#endif
+}
+
+static void loading(void)
+{
+    CUlibrary library;
+    CUkernel kernel;
+    CUfunction function;
+    CUmodule module;
+    cuLibraryLoadData(&library, HOST, 0, 0, 0, 0, 0, 0);
+    cuLibraryGetKernel(&kernel, (CUlibrary)1, "name");
+    cuKernelGetFunction(&function, (CUkernel)2);
+    cuFuncLoad((CUfunction)MEMORY);
+    cuModuleLoadData(&module, HOST);
+    cuModuleGetFunction(&function, (CUmodule)3, "name");
+    cuModuleUnload((CUmodule)MEMORY);
+}
+
 void typed_calls(void)
 {
     launches();
@@ -115,4 +147,6 @@ void typed_calls(void)
     memsets();
     synchronisations();
     allocations();
+    managed_memory();
+    loading();
 }

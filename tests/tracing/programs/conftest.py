@@ -34,12 +34,13 @@ def start(standins):
 def trace(start, standins, tmp_path):
     """A function that runs tasks under a tracer: (the tracer, its totals, the truth).
 
-    ``tracer`` may be changed by ``prepare`` before the tasks begin.
+    ``tracer`` may be changed by ``prepare`` before the tasks begin; ``under`` is a command that
+    runs the load.
     """
     tracers = []
 
-    def traced(*tasks, prepare=lambda tracer: None, processor=-1, hog=False, **options):
-        load = start()
+    def traced(*tasks, prepare=lambda tracer: None, processor=-1, hog=False, under=(), **options):
+        load = start(*under)
         tracer = Tracer(load.pid, **options)
         tracers.append(tracer)
         with_reader = tracer.__enter__()

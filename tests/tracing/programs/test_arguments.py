@@ -72,6 +72,17 @@ EXPECTED = [
     ("cuMemCreate", 1000, None, NEW, 0),
     ("cuMemMap", 1000, None, MEMORY, 0),
     ("cuMemUnmap", 1000, None, MEMORY, 0),
+    ("cudaMemPrefetchAsync", 1000, None, MEMORY, 0),
+    ("cudaMemAdvise", 1000, None, MEMORY, 0),
+    ("cuMemPrefetchAsync", 1000, None, MEMORY, 0),
+    ("cuMemAdvise", 1000, None, MEMORY, 0),
+    ("cuLibraryLoadData", 0, None, NEW, 0),
+    ("cuLibraryGetKernel", 0, None, NEW, 0),
+    ("cuKernelGetFunction", 0, None, NEW, 0),
+    ("cuFuncLoad", 0, None, MEMORY, 0),
+    ("cuModuleLoadData", 0, None, NEW, 0),
+    ("cuModuleGetFunction", 0, None, NEW, 0),
+    ("cuModuleUnload", 0, None, MEMORY, 0),
 ]
 
 

@@ -1,8 +1,12 @@
 """Calls into the CUDA stand-ins, against the stand-ins' own book."""
 
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from gnomon.enums import CallLayer
 from gnomon.tracing import operations
 from gnomon.tracing.elf import Elf
 from gnomon.tracing.entry_points import is_emulated
@@ -31,7 +35,11 @@ def test_every_traced_function_is_exported_by_the_stand_ins_and_begins_like_the_
     functions |= functions_of(standins.driver)[1]
     traced = functions.keys() & operations.numbers().keys()
 
-    assert {operations.numbers()[name] for name in traced} == set(range(len(operations.OPERATIONS)))
+    assert {operations.numbers()[name] for name in traced} == {
+        number
+        for number, operation in enumerate(operations.OPERATIONS)
+        if operation.layer is not CallLayer.NCCL
+    }
     assert all(is_emulated(machine, functions[name]) for name in traced)
 
 
@@ -194,6 +202,69 @@ def test_calls_without_room_for_totals_are_counted_as_lost(trace):
     assert taken.threads["tid"].tolist() == [truth.all["pid"]]
     assert tracer.losses() == {"threads_without_slot": 1, "calls_without_slot": 23}
     assert len(tracer.records(RecordKind.CALL, truth.thread()["tid"])) == 23
+
+
+def test_launches_that_were_open_when_their_probes_went_swallow_no_later_call(start, standins):
+    load = start()
+    with Tracer(load.pid) as tracer:
+        tracer.attach(standins.driver, functions={"cuMemcpy"})
+        links = tracer.attach(standins.driver, functions={"cuLaunchKernel"})
+        load.run("call cuLaunchKernel 1 0 300000000 0", "call cuMemcpy 23 0 0 0")
+        open_call_of(tracer)
+        for link in reversed(links):
+            link.close()
+        tracer.settings["launches_closed_ns"] = time.monotonic_ns()
+        load.wait()
+        taken = tracer.slots.read()
+        (worker,) = taken.threads[taken.threads["name"] == b"worker"]
+
+        assert counts(of_thread(taken, worker["tid"])[1]) == {"cuMemcpy": 23}
+        assert tracer.losses() == {"calls_cut": 1}
+
+
+def open_call_of(tracer):
+    """The slot of a thread, once one has a call open."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        threads = tracer.slots.threads
+        found = threads[threads["open_since_ns"] > 0].copy()
+        if len(found):
+            return found[0]
+    raise AssertionError("no call was ever open")
+
+
+def test_the_outermost_open_call_of_a_thread_can_be_seen(start, standins, tmp_path):
+    load = start()
+    with Tracer(load.pid) as tracer:
+        tracer.attach(standins.runtime, standins.driver)
+        load.run("call cudaStreamSynchronize 1 0 300000000 0", "call cudaMemcpy 1 0 0 0")
+        seen = open_call_of(tracer)
+        load.wait()
+        thread = load.quit(tmp_path).thread()
+        first, _ = tracer.records(RecordKind.CALL, thread["tid"])
+
+        assert seen["open_since_ns"] == first["start_ns"]
+        assert seen["open_operation"] == first["operation"]
+        assert tracer.totals(thread["tid"])[0]["open_since_ns"] == 0
+
+
+def test_kept_calls_that_took_long_have_the_stack_of_their_caller(start, standins):
+    load = start()
+    with Tracer(load.pid) as tracer:
+        tracer.settings["user_stack_threshold_ns"] = MILLISECOND_NS
+        tracer.attach(standins.driver)
+        load.run("call cuStreamSynchronize 3 0 2000000 0", "call cuMemcpy 3 0 0 0")
+        load.wait()
+        maps = Path(f"/proc/{load.pid}/maps").read_text().splitlines()
+        own = [line.split()[0].split("-") for line in maps if line.endswith("/load")]
+        records = tracer.records(RecordKind.CALL)
+        slow = records[records["duration_ns"] >= MILLISECOND_NS]
+        (key,) = set(slow["user_stack"].tolist())
+        stack = np.frombuffer(tracer.maps["user_stacks"].lookup(key.to_bytes(8, "little")), "u8")
+
+        assert len(slow) >= 3
+        assert not records["user_stack"][records["duration_ns"] < MILLISECOND_NS].any()
+        assert any(int(begin, 16) <= stack[0] < int(end, 16) for begin, end in own)
 
 
 def test_a_call_open_at_attach_is_not_told_and_the_next_ones_are(start, standins, tmp_path):

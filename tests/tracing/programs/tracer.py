@@ -13,10 +13,10 @@ from typing import Self
 import numpy as np
 import pytest
 
-from gnomon.tracing import bpf_syscall, layouts, operations
+from gnomon.tracing import bpf_syscall, layouts, nccl_functions, operations
 from gnomon.tracing.btf import read_kernel_btf
 from gnomon.tracing.elf import Elf
-from gnomon.tracing.loader import load
+from gnomon.tracing.loader import Link, load
 from gnomon.tracing.maps import Map
 from gnomon.tracing.object_file import read_object
 from gnomon.tracing.ring import RingReader
@@ -33,8 +33,9 @@ NEEDS_PROGRAMS = [
     pytest.mark.skipif(os.uname().machine != "x86_64", reason="calls.bpf.c is for x86-64"),
 ]
 OBJECTS = Path(layouts.__file__).parents[1] / "data" / "bpf"
-FAMILIES = ("interrupts", "process", "scheduler", "calls", "block", "faults")
-UPROBES, ITERATORS = {"call_enter", "call_exit"}, {"take_up"}
+FAMILIES = ("interrupts", "process", "scheduler", "calls", "nccl", "block", "faults", "network")
+UPROBES = {"call_enter", "call_exit", "nccl_enter", "nccl_exit"}
+ITERATORS = {"take_up"}
 NEVER_NS = 2**64 - 1
 ALWAYS = 2**32 - 1
 READ_EVERY_S = 0.005
@@ -45,6 +46,9 @@ RECORDS = {
     layouts.RecordKind.CALL: layouts.CALL_RECORD,
     layouts.RecordKind.STAY: layouts.STAY_RECORD,
     layouts.RecordKind.BLOCK: layouts.BLOCK_RECORD,
+    layouts.RecordKind.NCCL_CALL: layouts.NCCL_RECORD,
+    layouts.RecordKind.COMMUNICATOR: layouts.COMMUNICATOR_RECORD,
+    layouts.RecordKind.NETWORK: layouts.NETWORK_RECORD,
 }
 
 
@@ -70,7 +74,9 @@ class Tracer:
             self._losses = self.maps["losses"].view(layouts.LOSSES)
             self.keep_calls(0)
             self.keep_stays(0)
+            self.settings["retransmit_sample"] = ALWAYS
             self.settings["waker_stack_threshold_ns"] = NEVER_NS
+            self.settings["user_stack_threshold_ns"] = NEVER_NS
             ring = self.maps["records"]
             self.ring = RingReader(ring.fd, ring.spec.entries, ANY_RECORD)
             owned.callback(self.ring.close)
@@ -88,7 +94,9 @@ class Tracer:
                 file.maps[name].entries = entries[name]
             if family == "calls":
                 file.set_constant("operations", operations.description())
-                file.set_constant("adopt_callers", int(not self.follow))
+            if family == "nccl":
+                file.set_constant("nccl_operations", operations.nccl_description())
+                file.set_constant("datatype_bytes", nccl_functions.datatype_bytes())
             if family == "process":
                 file.set_constant("follow_children", int(self.follow))
             made = owned.enter_context(load(file, shared=self.maps, kernel=kernel))
@@ -116,18 +124,23 @@ class Tracer:
                 made.attach_tracepoint(name)
         self.objects["process"].iterate("take_up")
 
-    def attach(self, *libraries: Path, functions: Collection[str] | None = None) -> None:
-        """Probe what is traced in the libraries, or only the functions named."""
-        numbers = operations.numbers()
+    def attach(self, *libraries: Path, functions: Collection[str] | None = None) -> list[Link]:
+        """Probe what is traced in the libraries, or only the functions named; what to detach."""
+        numbers, links = operations.numbers(), []
         for library in libraries:
             with library.open("rb") as file:
                 found = Elf(file, str(library)).functions(functions or numbers.keys())
             offsets = [function.file_offset for function in found]
             cookies = [numbers[function.name] for function in found]
             pid = 0 if self.follow else self.pid
+            # Names of NCCL and of CUDA are not found in one library.
+            family, prefix = ("nccl", "nccl") if "nccl" in library.name else ("calls", "call")
             # Returns first, so that no entry is left without one.
-            for name in ("call_exit", "call_enter"):
-                self.objects["calls"].attach_uprobes(name, library, offsets, cookies, pid)
+            for name in ("exit", "enter"):
+                probe = f"{prefix}_{name}"
+                made = self.objects[family]
+                links.append(made.attach_uprobes(probe, library, offsets, cookies, pid))
+        return links
 
     def keep_calls(self, threshold_ns: int, sample: int = 0) -> None:
         self.settings["call_threshold_ns"] = threshold_ns
