@@ -3,7 +3,7 @@
 import pytest
 
 from gnomon.tracing.elf import AARCH64, X86_64
-from gnomon.tracing.entry_points import is_emulated
+from gnomon.tracing.entry_points import entry_offset, is_emulated
 
 # As disassemblers print them (GNU objdump); measured ones: 0.5 against 22 us a call.
 EMULATED = {
@@ -41,3 +41,20 @@ def test_any_other_is_dear(name):
 
 def test_other_machines_are_not_judged():
     assert is_emulated(AARCH64, bytes.fromhex("1f 20 03 d5")) is None
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("f3 0f 1e fa 55 48 89 e5", 4),
+        ("f3 0f 1e fa 41 57", 4),
+        ("f3 0f 1e fa 48 83 ec 08", 0),
+        ("f3 0f 1e fa", 0),
+        ("f3 0f 1e fa 41", 0),
+        ("55 48 89 e5", 0),
+        ("48 83 ec 08 55", 0),
+    ],
+)
+def test_only_a_mark_before_a_push_is_stepped_over(code, expected):
+    assert entry_offset(X86_64, bytes.fromhex(code)) == expected
+    assert entry_offset(AARCH64, bytes.fromhex(code)) == 0

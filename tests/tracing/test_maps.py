@@ -40,6 +40,13 @@ def test_a_hash_gives_back_what_was_stored_until_it_is_deleted(make):
     assert table.lookup(bytes([3, 0, 0, 1])) is None
 
 
+def test_what_is_there_stays_where_only_new_values_are_inserted(make):
+    table = make(maps.HASH, 4, 8, 64)
+
+    assert [table.insert(bytes(4), bytes([number] * 8)) for number in (1, 2)] == [True, False]
+    assert table.lookup(bytes(4)) == bytes([1] * 8)
+
+
 def test_a_queue_gives_out_in_order_and_refuses_when_full(make):
     queue = make(maps.QUEUE, 0, 4, 2)
     queue.push(b"one.")

@@ -34,6 +34,7 @@ MAP_LOOKUP_AND_DELETE_ELEM, MAP_FREEZE, LINK_CREATE, ITER_CREATE = 21, 22, 28, 3
 TRACE_RAW_TP, TRACE_ITER, PERF_EVENT, UPROBE_MULTI = 23, 28, 41, 48
 
 OBJECT_NAME_BYTES = 15
+ONLY_NEW = 1  # BPF_NOEXIST: what is there already stays, and EEXIST is the answer
 UPROBE_MULTI_RETURN = 1
 UPROBE_PMU = Path("/sys/bus/event_source/devices/uprobe/type")
 PERF_ATTR_BYTES = 112
@@ -120,10 +121,10 @@ def _read_value(command: int, fd: int, key: bytes, value_bytes: int, name: str) 
     return value.raw if _found(command, attributes, "read the map", name) else None
 
 
-def map_update(fd: int, key: bytes, value: bytes, name: str) -> None:
-    """Store ``value`` at ``key``; a queue takes no key."""
+def map_update(fd: int, key: bytes, value: bytes, name: str, flags: int = 0) -> None:
+    """Store ``value`` at ``key``; a queue takes no key. ``flags``: 0 or ONLY_NEW."""
     given, stored = _buffer(key) if key else None, _buffer(value)
-    attributes = struct.pack("<I4xQQQ", fd, _address(given), _address(stored), 0)
+    attributes = struct.pack("<I4xQQQ", fd, _address(given), _address(stored), flags)
     _bpf(MAP_UPDATE_ELEM, attributes, "write to the map", name)
 
 

@@ -20,6 +20,7 @@ SYMTAB, NOBITS, REL, DYNSYM = 2, 8, 9, 11  # sh_type
 EXECUTABLE_SECTION = 4  # SHF_EXECINSTR
 LOADED, EXECUTABLE_SEGMENT = 1, 1  # PT_LOAD, PF_X
 FUNCTION = 2  # STT_FUNC
+PAGE_BYTES = 4096  # the least that a kernel maps
 # Instructions of x86-64 are no longer than this.
 LONGEST_INSTRUCTION_BYTES = 15
 
@@ -132,7 +133,7 @@ class Elf:
             if section.kind in {DYNSYM, SYMTAB}:
                 symbols = self.records(section, SYMBOL)
                 kept = (symbols["info"] & 15 == FUNCTION) & (symbols["section"] != 0)
-                offsets, is_mapped = self._file_offsets(symbols["value"])
+                offsets, is_mapped = self.file_offsets(symbols["value"])
                 kept &= is_mapped
                 rows = zip(
                     self.symbol_names(section, symbols[kept]),
@@ -148,7 +149,25 @@ class Elf:
         wanted = min(LONGEST_INSTRUCTION_BYTES, self._size - function.file_offset)
         return self._read(function.file_offset, wanted, f"function {function.name}")
 
-    def _file_offsets(
+    def load_bias(self, begin: int, file_offset: int, *, is_executable: bool) -> int | None:
+        """What to add to an address of the file, where ``file_offset`` is mapped at ``begin``.
+
+        ``is_executable`` is whether that mapping is. None where nothing is loaded from there.
+        """
+        for segment in self._segments:
+            kind, flags, offset, address, _, file_bytes = segment.item()[:6]
+            # The pages in which a segment begins and ends are mapped whole, and so may be mapped
+            # once more for its neighbour, whose rights differ.
+            is_same = bool(flags & EXECUTABLE_SEGMENT) == is_executable
+            if (
+                kind == LOADED
+                and is_same
+                and offset & -PAGE_BYTES <= file_offset < (offset + file_bytes)
+            ):
+                return begin - file_offset + int(offset) - int(address)
+        return None
+
+    def file_offsets(
         self, addresses: "npt.NDArray[np.uint64]"
     ) -> "tuple[npt.NDArray[np.uint64], npt.NDArray[np.bool_]]":
         """(offset in the file of each address, whether executable code of the file lies there)."""

@@ -22,6 +22,19 @@ NOPS = tuple(
         *("0f1f8000000000", "0f1f840000000000"),
     )
 )
+# Marks where an indirect call may land (Intel SDM volume 2): it changes no register.
+ENDBR64 = bytes.fromhex("f30f1efa")
+
+
+def entry_offset(machine: int, code: bytes) -> int:
+    """How far into a function of this ``code`` its entry is best probed, in bytes.
+
+    Arguments, and the return address on top of the stack, still have to be where the caller left
+    them, and every call has to pass there once. So of all instructions only endbr64 is stepped
+    over, and only to a push: that begins a frame, and nothing jumps back to it.
+    """
+    is_marked = machine == X86_64 and code.startswith(ENDBR64)
+    return len(ENDBR64) if is_marked and _is_push(code[len(ENDBR64) :]) else 0
 
 
 def is_emulated(machine: int, code: bytes) -> bool | None:
@@ -33,9 +46,14 @@ def is_emulated(machine: int, code: bytes) -> bool | None:
         return None
     if code.startswith(NOPS):
         return True
+    if _is_push(code):
+        return True
     first, second = (*code[:2], 0, 0)[:2]
-    if first == REX_B:
-        return second in PUSH
     if first == TWO_BYTES:
         return second in NEAR_CONDITIONAL_JUMPS
-    return first in PUSH or first in BRANCHES
+    return first in BRANCHES
+
+
+def _is_push(code: bytes) -> bool:
+    first, second = (*code[:2], 0, 0)[:2]
+    return second in PUSH if first == REX_B else first in PUSH

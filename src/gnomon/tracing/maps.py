@@ -1,5 +1,6 @@
 """Maps of the kernel: made, read key by key, or seen as numpy arrays without a system call."""
 
+import errno
 import mmap
 import os
 import struct
@@ -11,14 +12,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gnomon._errors import TracingError
+from gnomon._errors import RefusedError, TracingError
 from gnomon.tracing import bpf_syscall
 from gnomon.tracing.btf import MAGIC, Kind
 from gnomon.tracing.object_file import MapSpec
 
 # enum bpf_map_type
 HASH, ARRAY, PERCPU_HASH, PERCPU_ARRAY, LRU_HASH, LRU_PERCPU_HASH = 1, 2, 5, 6, 9, 10
-QUEUE, RING_BUFFER, TASK_STORAGE = 22, 27, 29
+QUEUE, SOCKET_STORAGE, RING_BUFFER, TASK_STORAGE = 22, 24, 27, 29
 PER_PROCESSOR = {PERCPU_HASH, PERCPU_ARRAY, LRU_PERCPU_HASH}
 READ_ONLY_IN_PROGRAMS, MEMORY_MAPPABLE = 1 << 7, 1 << 10  # BPF_F_RDONLY_PROG, BPF_F_MMAPABLE
 # The kernel rounds the size of a value up to this in arrays and per processor.
@@ -45,9 +46,22 @@ class Map:
 
     def update(self, key: bytes, value: bytes) -> None:
         """Store ``value`` at ``key``."""
+        self._update(key, value, 0)
+
+    def insert(self, key: bytes, value: bytes) -> bool:
+        """Store ``value`` at ``key`` unless there is something; whether it was stored."""
+        try:
+            self._update(key, value, bpf_syscall.ONLY_NEW)
+        except RefusedError as error:
+            if error.errno == errno.EEXIST:
+                return False
+            raise
+        return True
+
+    def _update(self, key: bytes, value: bytes, flags: int) -> None:
         self._check(key, self.spec.key_bytes, "keys")
         self._check(value, self._answer_bytes(), "values")
-        bpf_syscall.map_update(self.fd, key, value, self.spec.name)
+        bpf_syscall.map_update(self.fd, key, value, self.spec.name, flags)
 
     def delete(self, key: bytes) -> bool:
         """Remove ``key``; False where it was not there."""
@@ -108,7 +122,7 @@ class Map:
 def create_map(spec: MapSpec) -> Map:
     """Make a map as ``spec`` says. Raises RefusedError where the kernel refuses."""
     sizes = (spec.key_bytes, spec.value_bytes, spec.entries)
-    if spec.kind != TASK_STORAGE:
+    if spec.kind not in {SOCKET_STORAGE, TASK_STORAGE}:
         return Map(spec, bpf_syscall.map_create(spec.name, spec.kind, sizes, spec.flags))
     types = bpf_syscall.btf_load(_storage_types(spec.value_bytes), spec.name)
     try:
@@ -146,7 +160,7 @@ STORAGE_KEY_ID, STORAGE_VALUE_ID = 1, 3
 
 
 def _storage_types(value_bytes: int) -> bytes:
-    """BTF of an int and an array of bytes: storage of a task is not made without types."""
+    """BTF of an int and an array of bytes: storage of a task or a socket needs types."""
     names = b"\0int\0byte\0"
     types = struct.pack("<4I", 1, Kind.INT << 24, 4, 1 << 24 | 32)
     types += struct.pack("<4I", 5, Kind.INT << 24, 1, 8)
