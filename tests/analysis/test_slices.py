@@ -1,15 +1,22 @@
 """A range cut into slices says the same as the range in one piece."""
 
 from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from gnomon import tables
 from gnomon.analysis import slices as slicing
 from gnomon.analysis.slices import parts, slices
 from gnomon.analysis.summary import summarize
+from gnomon.recording import writer
+from gnomon.recording.base import Meta
 from gnomon.recording.memory import MemoryRecording
+from gnomon.recording.reader import Recording
+from gnomon.recording.writer import RecordingWriter
 
 from . import scenes as s
 
@@ -79,6 +86,68 @@ def test_slicing_changes_no_number(busy, cuts, by):
         for name, value in one.items():
             same = pytest.approx(value, rel=1e-9, abs=1e-9) if isinstance(value, float) else value
             assert other[name] == same, name
+
+
+@settings(deadline=None, max_examples=12)
+@given(
+    busy=st.lists(st.floats(0, 100), min_size=MINUTE, max_size=MINUTE),
+    flushed=st.integers(1, 30),
+    closed=st.integers(20, 90),
+    by=st.sampled_from([None, 7 * s.SECOND_NS]),
+)
+def test_files_of_each_source_say_what_files_of_all_sources_said(busy, flushed, closed, by):
+    """An older writer mixed the sources: rows are the same, and so is every number."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(slicing, "LEAST_NS", 14 * s.SECOND_NS)
+        told = []
+        for sources_apart in (True, False):
+            if not sources_apart:
+                monkeypatch.setattr(writer, "TABLES_BY_SOURCE", frozenset())
+            with TemporaryDirectory() as directory:
+                recording = on_disk(Path(directory), counters(busy), flushed, closed)
+                told.append([numbers(one) for one in summarize(recording, by=by)])
+
+    for one, other in zip(*told, strict=True):
+        assert one.keys() == other.keys()
+        for name, value in one.items():
+            same = pytest.approx(value, rel=1e-12, abs=1e-9) if isinstance(value, float) else value
+            assert other[name] == same, name
+
+
+def on_disk(directory, rows, flushed, closed):
+    """A recording of rows, on disk after every ``flushed``; files end after ``closed``."""
+    one = RecordingWriter(directory, "h")
+    one.update_meta(Meta(tables.SCHEMA_VERSION, gpus={s.GPU: s.H200}))
+    for begin in range(0, len(rows), closed):
+        for at in range(begin, min(begin + closed, len(rows)), flushed):
+            batch = tables.batch("gpu_counters", rows[at : min(at + flushed, begin + closed)])
+            one.append("gpu_counters", batch)
+            one.flush()
+        one.close()
+    return Recording.open(directory)
+
+
+def test_of_files_that_end_together_the_last_end_is_the_cut(monkeypatch):
+    cut_at(monkeypatch, 20, 21, 22, 24, 40, 41)
+    begin_ns, end_ns = s.BEGIN_NS, s.BEGIN_NS + MINUTE * s.SECOND_NS
+
+    found = list(slices(filled([50.0] * MINUTE), begin_ns, end_ns))
+
+    assert [(one.to_ns - begin_ns) // s.SECOND_NS for one in found] == [
+        # what was read ends 12 s later
+        22 - 12, 41 - 12, 60,
+    ]  # fmt: skip
+
+
+def test_rows_of_writers_that_overlap_are_put_in_order(tmp_path):
+    rows = s.rows("gpm", s.GEMM, count=20, length_ns=s.SECOND_NS)
+    for parity in (0, 1):
+        on_disk(tmp_path, rows[parity::2], 5, 20)
+
+    (one,) = slices(Recording.open(tmp_path), s.BEGIN_NS, s.BEGIN_NS + 20 * s.SECOND_NS)
+
+    ((_, collected),) = one.counters.items()
+    assert collected.ts_ns.tolist() == [row["ts_ns"] for row in rows]
 
 
 def test_slices_cover_the_range_once_and_are_not_too_short(monkeypatch):

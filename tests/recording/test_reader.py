@@ -77,6 +77,48 @@ def test_a_table_nobody_wrote_is_empty_not_missing(finished):
 
 
 @settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    rows=st.lists(
+        st.tuples(
+            st.integers(1, 90), st.sampled_from(["gpm", "nvml", "pm"]), st.none() | st.floats(0, 9)
+        ),
+        max_size=40,
+    ),
+    closed=st.integers(0, 40),
+    span=st.tuples(st.none() | st.integers(0, 90), st.none() | st.integers(0, 90)),
+)
+def test_pieces_hold_the_rows_of_a_reading_each_in_order(tmp_path_factory, rows, closed, span):
+    """Of two writers at once, whose files overlap: one has closed its file, the other has not."""
+    root = tmp_path_factory.mktemp("pieces")
+    writers = RecordingWriter(root, "a"), RecordingWriter(root, "b")
+    for writer, some in zip(writers, (rows[:closed], rows[closed:]), strict=True):
+        for at, source, power in some:
+            row = {"ts_ns": at, "duration_ns": 1, "source": source, "power_watts": power}
+            writer.append("gpu_counters", tables.batch("gpu_counters", [row]))
+        writer.flush()
+    writers[0].close()
+    columns = ["source", "power_watts", "mig_uuid", "ts_ns"]
+    asked = {"from_ns": span[0], "to_ns": span[1], "columns": columns}
+
+    pieces = Recording.open(root).pieces("gpu_counters", **asked)
+    whole = Recording.open(root).read("gpu_counters", **asked, encoded=True)
+    writers[1].close()
+
+    assert all(piece.schema == whole.schema for piece in pieces)
+    for piece in pieces:
+        times = piece.column("ts_ns").to_pylist()
+        assert times == sorted(times)
+    found = [tuple(row.values()) for piece in pieces for row in piece.to_pylist()]
+    expected = [tuple(row.values()) for row in whole.to_pylist()]
+    assert sorted(found, key=repr) == sorted(expected, key=repr)
+    assert len(found) == sum(
+        (span[0] is None or at > span[0]) and (span[1] is None or at <= span[1]) for at, *_ in rows
+    )
+
+
+@settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(share=st.floats(0, 1))
@@ -166,7 +208,7 @@ def test_a_segment_that_retention_removes_while_it_is_read_is_done_without(finis
         return remove_then_open
 
     monkeypatch.setattr(reader, "dataset", removing_first(reader.dataset))
-    monkeypatch.setattr(ClosedSegment, "read", removing_first(ClosedSegment.read))
+    monkeypatch.setattr(ClosedSegment, "known", removing_first(ClosedSegment.known))
 
     assert busy(recording) == [10.0, 11.0, 12.0, 13.0, 14.0]
     assert recording.sql("SELECT count(*) AS n FROM gpu_counters").to_pylist() == [{"n": 5}]
@@ -199,7 +241,7 @@ def test_half_a_message_of_a_living_writer_is_no_damage(tmp_path):
     assert len(busy(recording)) == 5
     assert recording.skipped() == []
 
-    one._open["gpu_counters"].release()
+    one._open["gpu_counters", "nvml"].release()
     assert len(busy(recording)) == 5
     [torn] = recording.skipped()
     assert "read up to byte" in torn.reason

@@ -8,8 +8,10 @@ import subprocess
 import sys
 import threading
 import time
+from itertools import count
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from gnomon import tables
@@ -17,7 +19,7 @@ from gnomon._errors import RecordingError
 from gnomon.recording.reader import Recording
 from gnomon.recording.writer import RecordingWriter, SegmentLimits
 
-from .conftest import BEGIN_NS, SECOND_NS, counter_batch
+from .conftest import BEGIN_NS, SECOND_NS, counter_batch, counter_rows
 
 
 def busy(recording, **range_):
@@ -109,6 +111,40 @@ def test_rows_of_several_sources_are_put_in_the_order_of_time(writer):
     [path] = writer.path.glob("gpu_counters/*/*/*.arrow")
     with pa.OSFile(str(path)) as file:
         assert pa.ipc.open_stream(file).read_all()["busy_pct"].to_pylist() == [*range(6)]
+
+
+def two_sources(count, first=0):
+    """A batch in which a row of gpm and one of nvml take turns."""
+    rows = counter_rows(count, first)
+    for index, row in enumerate(rows):
+        row["source"] = ("gpm", "nvml")[index % 2]
+    return tables.batch("gpu_counters", rows)
+
+
+def test_each_source_has_segments_of_its_own(tmp_path):
+    with RecordingWriter(tmp_path, "h") as one:
+        one.append("gpu_counters", two_sources(6))
+        one.append("gpu_counters", counter_batch(2, first=6))
+
+    found = [pq.read_table(path) for path in sorted(tmp_path.glob("gpu_counters/*/*/*.parquet"))]
+    assert [set(rows["source"].to_pylist()) for rows in found] == [{"gpm"}, {"nvml"}]
+    assert [rows["busy_pct"].to_pylist() for rows in found] == [[0, 2, 4], [1, 3, 5, 6, 7]]
+    assert busy(Recording.open(tmp_path)) == [*range(8)]
+
+
+def test_segments_of_all_sources_that_opened_together_close_together(tmp_path, monkeypatch):
+    """Otherwise one moment after the other would do, and files overlap for good."""
+    clock = count(step=1_000)
+    monkeypatch.setattr(time, "monotonic_ns", lambda: next(clock))
+    with RecordingWriter(tmp_path, "h", SegmentLimits(age_ns=30_500)) as one:
+        for first in range(0, 400, 4):
+            one.append("gpu_counters", two_sources(4, first))
+            one.flush()
+
+    segments = sorted(tmp_path.glob("gpu_counters/*/*/*.parquet"))
+    ends = [pq.read_table(path)["busy_pct"].to_pylist()[-1] for path in segments]
+    assert len(segments) > 4
+    assert [gpm + 1 for gpm in ends[::2]] == ends[1::2]
 
 
 def test_a_reader_beside_a_rolling_writer_always_sees_a_prefix(tmp_path):

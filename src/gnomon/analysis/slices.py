@@ -10,11 +10,12 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise, zip_longest
 from typing import Any, TypeVar
 
-from gnomon.analysis.collecting import Collected, Key, read_counters, since, take_apart
+import numpy as np
+
+from gnomon.analysis.collecting import COLUMNS, KEYS, Collected, Key, since, take_apart
 from gnomon.recording.base import Measurements
 
 T = TypeVar("T")
@@ -25,6 +26,8 @@ LOOK_BACK_NS = 12_000_000_000
 LOOK_AHEAD_NS = 12_000_000_000
 # Files may be many and small, where several writers share a recording.
 LEAST_NS = 45 * 60 * 1_000_000_000
+# Sources of one writer have files of their own, which end within a period of each other.
+TOGETHER_NS = 2_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +41,38 @@ class Slice:
 
 def slices(measurements: Measurements, from_ns: int, to_ns: int) -> Iterator[Slice]:
     """Yield slices that cover [from_ns, to_ns] without gap or overlap, in the order of time."""
+
+    def read(begin_ns: int, end_ns: int) -> Sequence[Any]:
+        columns = [*KEYS, *COLUMNS]
+        return measurements.pieces("gpu_counters", from_ns=begin_ns, to_ns=end_ns, columns=columns)
+
     cuts = _cuts(measurements, "gpu_counters", from_ns, to_ns)
     edges = [from_ns - LOOK_BACK_NS, *cuts, to_ns + LOOK_AHEAD_NS]
     begin_ns = from_ns
     before: Mapping[Key, Collected] = {}
-    for read_ns, rows in _read_ahead(partial(read_counters, measurements), edges):
-        counters = take_apart(rows, before=before)
-        del rows  # the next ones are on their way, and these need no memory any more
+    for read_ns, pieces in _read_ahead(read, edges):
+        counters = _apart(pieces, before)
+        del pieces  # the next ones are on their way, and these need no memory any more
         end_ns = min(read_ns - LOOK_AHEAD_NS, to_ns)
         yield Slice(begin_ns, end_ns, counters)
         begin_ns, before = end_ns, since(counters, end_ns - LOOK_BACK_NS)
+
+
+def _apart(pieces: Sequence[Any], before: Mapping[Key, Collected]) -> Mapping[Key, Collected]:
+    """Hand the rows of pieces to their GPU and source, those of ``before`` first."""
+    counters = before
+    for piece in pieces:
+        counters = take_apart(piece, before=counters)
+    return {key: _in_order(one) for key, one in counters.items()}
+
+
+def _in_order(one: Collected) -> Collected:
+    """Return the rows in the order of time: files of several writers may overlap."""
+    if (one.ts_ns[1:] >= one.ts_ns[:-1]).all():
+        return one
+    order = np.argsort(one.ts_ns, kind="stable")
+    columns = {name: values[order] for name, values in one.columns.items()}
+    return Collected(one.ts_ns[order], one.duration_ns[order], columns, one.clock_sources)
 
 
 def parts(
@@ -65,11 +90,18 @@ def parts(
 
 
 def _cuts(measurements: Measurements, table: str, from_ns: int, to_ns: int) -> list[int]:
-    """Return where to cut: ends of files, not too close to each other nor to the range's ends."""
+    """Return where to cut: ends of files, not too close to each other nor to the range's ends.
+
+    Of files that end together the last one's, which cuts through none of them.
+    """
     chosen = [from_ns]
+    latest_ns = from_ns
     for cut_ns in measurements.cuts(table, from_ns, to_ns):
-        if cut_ns - chosen[-1] >= LEAST_NS and to_ns - cut_ns >= LEAST_NS:
+        if cut_ns <= latest_ns:
+            chosen[-1] = cut_ns
+        elif cut_ns - chosen[-1] >= LEAST_NS and to_ns - cut_ns >= LEAST_NS:
             chosen.append(cut_ns)
+            latest_ns = cut_ns + TOGETHER_NS
     return chosen[1:]
 
 

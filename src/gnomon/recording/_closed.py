@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from gnomon import tables
 from gnomon.recording._conform import conform
 from gnomon.recording.times import cut, first_start_ns
 
@@ -24,17 +26,26 @@ class ClosedSegment:
         import pyarrow.parquet as pq  # noqa: PLC0415
 
         self.path = path
-        footer = pq.read_metadata(path)
-        self.names = tuple(footer.schema.to_arrow_schema().names)
-        column = self.names.index("ts_ns") if "ts_ns" in self.names else -1
-        if column < 0 or footer.num_rows == 0:
+        self.footer = pq.read_metadata(path)
+        self.schema = self.footer.schema.to_arrow_schema()
+        self.names = tuple(self.schema.names)
+        if "ts_ns" not in self.names or self.footer.num_rows == 0:
             raise ValueError("no rows with a ts_ns")
-        groups = [footer.row_group(group) for group in range(footer.num_row_groups)]
-        statistics = [group.column(column).statistics for group in groups]
+        found = self.schema.field("ts_ns").type
+        statistics = self.statistics("ts_ns")
+        if str(found) != "int64" or not all(one and one.has_min_max for one in statistics):
+            raise ValueError(f"no times that a recorder wrote: ts_ns is {found}")
         self._spans = [(int(known.min), int(known.max)) for known in statistics]
         self.first_ns = min(first_ns for first_ns, _ in self._spans)
         self.last_ns = max(last_ns for _, last_ns in self._spans)
         self._start_ns: int | None = None
+        self.is_weighed = False
+
+    def statistics(self, name: str) -> list[Any]:
+        """Return what the footer says of a column, a value a row group; None where nothing."""
+        column = self.names.index(name)
+        groups = (self.footer.row_group(group) for group in range(self.footer.num_row_groups))
+        return [group.column(column).statistics for group in groups]
 
     def start_ns(self) -> int:
         """Return when the first interval began, from the rows of the earliest moment."""
@@ -53,6 +64,13 @@ class ClosedSegment:
     def read(self, from_ns: int | None, to_ns: int | None, schema: Any) -> Any:
         """Return the rows of (from_ns, to_ns] as a table of ``schema``, see ``conform``.
 
+        Raises as the constructor does.
+        """
+        return conform(self.known(from_ns, to_ns, schema), schema)
+
+    def known(self, from_ns: int | None, to_ns: int | None, schema: Any) -> Any:
+        """Return the rows of (from_ns, to_ns] with the columns of ``schema`` that hold a value.
+
         Only the row groups of the range are read. Reading file by file takes two thirds of the
         time and of the memory of one scan over all files, and a third of the CPU where Arrow
         starts no threads: whoever reads a lot reads ahead. Raises as the constructor does.
@@ -65,14 +83,29 @@ class ClosedSegment:
             for index, (first_ns, last_ns) in enumerate(self._spans)
             if (from_ns is None or last_ns > from_ns) and (to_ns is None or first_ns <= to_ns)
         ]
-        wanted = [name for name in schema.names if name in self.names]
-        encoded = [name for name in wanted if pa.types.is_dictionary(schema.field(name).type)]
+        wanted = self._with_values(groups, schema)
+        encoded = [one.name for one in wanted if pa.types.is_dictionary(one.type)]
         with pq.ParquetFile(
-            self.path, read_dictionary=encoded, page_checksum_verification=True
+            self.path,
+            metadata=self.footer,
+            read_dictionary=encoded,
+            page_checksum_verification=True,
         ) as file:
-            found = file.read_row_groups(groups, columns=wanted, use_threads=False)
-        rows = conform(found, schema)
+            found = file.read_row_groups(groups, columns=wanted.names, use_threads=False)
+        rows = conform(found, wanted)
         return rows if self._lies_within(from_ns, to_ns) else cut(rows, from_ns, to_ns)
+
+    def _with_values(self, groups: Sequence[int], schema: Any) -> Any:
+        """Return a schema without the columns that are null in all rows of some row groups."""
+        places = {name: place for place, name in enumerate(self.names)}
+        kept = {"ts_ns"} & set(schema.names)
+        for group in map(self.footer.row_group, groups):
+            for name in schema.names:
+                if name in places and name not in kept:
+                    statistics = group.column(places[name]).statistics
+                    if statistics is None or statistics.null_count != group.num_rows:
+                        kept.add(name)
+        return tables.pick(schema, [name for name in schema.names if name in kept])
 
     def verify(self) -> None:
         """Read everything; raises OSError or ValueError where something is damaged."""

@@ -21,10 +21,17 @@ class OpenSegment:
     it lived: a file that can be locked has no writer any more (``adopt``).
     """
 
-    def __init__(self, root: Path, identity: layout.Segment, schema: Any) -> None:
+    def __init__(
+        self,
+        root: Path,
+        identity: layout.Segment,
+        schema: Any,
+        opened_monotonic_ns: int = 0,
+    ) -> None:
+        """``opened_monotonic_ns``: since when its age counts, for who lets it end by age."""
         self.identity = identity
         self.path = identity.path(root, layout.OPEN_SUFFIX)
-        self.opened_monotonic_ns = time.monotonic_ns()
+        self.opened_monotonic_ns = opened_monotonic_ns
         self.size_bytes = 0
         self._is_spoilt = False
         self._descriptor = _files.create_file(self.path)

@@ -11,6 +11,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Self, TypeVar
 
@@ -66,11 +67,16 @@ class SqlSession:
         limits: SqlLimits,
         views: Mapping[str, str] = MappingProxyType({}),
         files: Sequence[str] = (),
+        repaired: Callable[[], Mapping[str, str]] | None = None,
     ) -> None:
-        """``views``: name -> SELECT over relations and ``files``, which alone may be opened."""
+        """``views``: name -> SELECT over relations and ``files``, which alone may be opened.
+
+        ``repaired`` is asked for other ones, once, when the database could not read them.
+        """
         import duckdb  # noqa: PLC0415  60 ms that only a query should pay
 
         self._limits = limits
+        self._repaired = repaired if files else None
         self._kept: dict[str, str] = {}
         self._db = duckdb.connect(config={"memory_limit": f"{limits.memory_bytes // 1_000_000}MB"})
         for name, relation in relations.items():
@@ -78,10 +84,17 @@ class SqlSession:
         if files:
             self._db.execute("SET parquet_metadata_cache = true")
             self._db.execute("SET allowed_paths = ?", [list(files)])
+        try:
+            self._look_through(views)
+            for statement in LOCKDOWN:
+                self._db.execute(statement)
+        except (duckdb.Error, RecordingError):
+            self._db.close()
+            raise
+
+    def _look_through(self, views: Mapping[str, str]) -> None:
         for name, query in views.items():
-            self._db.execute(f"CREATE VIEW {name} AS {query}")
-        for statement in LOCKDOWN:
-            self._db.execute(statement)
+            self._in_time(partial(self._db.execute, f"CREATE OR REPLACE VIEW {name} AS {query}"))
 
     def __enter__(self) -> Self:
         return self
@@ -165,9 +178,14 @@ class SqlSession:
                 ) from None
             if RELATION_FAILED in str(error):
                 raise RelationError(str(error)) from None
-            raise RecordingError(f"cannot run the query: {error}") from None
+            wrong_query = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException)
+            if self._repaired is None or isinstance(error, wrong_query):
+                raise RecordingError(f"cannot run the query: {error}") from None
         finally:
             timer.cancel()
+        repaired, self._repaired = self._repaired, None
+        self._look_through(repaired())
+        return self._in_time(work)
 
 
 def _plain(table: Any) -> list[dict[str, Any]]:

@@ -1,13 +1,15 @@
 """Tables of a recording as DuckDB reads them itself: views over Parquet files and open segments.
 
 That takes a third of the CPU and half of the memory of handing rows over from Arrow. DuckDB does
-not verify page checksums: a flipped bit is found where it breaks the compression. ``read`` and
-``sql`` of a recording verify; what is asked through views is asked by gnomon itself.
+not verify page checksums: a flipped bit is found where it breaks the compression, and then the
+file is set aside. ``read`` and ``sql``, of one recording and of several, verify; what is asked
+through views is asked by gnomon itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,14 +30,17 @@ class Stored:
     files: Sequence[tuple[Path, frozenset[str]]]
     open_rows: Any
 
-    def select(self, table: str, open_rows: str) -> str:
-        """Return the SELECT of all rows; ``open_rows``: what the dataset is registered as."""
+    def select(self, table: str, open_rows: str, damaged: Collection[Path] = ()) -> str:
+        """Return the SELECT of all rows but those of damaged files.
+
+        ``open_rows``: what the dataset is registered as.
+        """
         parts = [f"SELECT * FROM {open_rows}"]  # noqa: S608  a name of ours
-        if self.files:
-            known = frozenset().union(*(names for _, names in self.files))
+        if files := [one for one in self.files if one[0] not in damaged]:
+            known = frozenset().union(*(names for _, names in files))
             columns = ", ".join(_column(one, known) for one in tables.TABLES[table].columns)
-            paths = ", ".join(map(_quoted, (str(path) for path, _ in self.files)))
-            by_name = any(names != known for _, names in self.files)
+            paths = ", ".join(_quoted(_literally(path)) for path, _ in files)
+            by_name = any(names != known for _, names in files)
             parts.append(
                 f"SELECT {columns} FROM read_parquet([{paths}], "  # noqa: S608  quoted
                 f"union_by_name = {by_name}, hive_partitioning = false)"
@@ -54,32 +59,47 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def _literally(path: Path) -> str:
+    """Return a path that matches itself alone, where DuckDB would look for a pattern's matches."""
+    return re.sub(r"([*?[])", r"[\1]", str(path))
+
+
 def session_over(
-    recordings: Sequence[tuple[Mapping[str, Stored], str | None]], limits: SqlLimits
+    recordings: Sequence[tuple[Mapping[str, Stored], str | None]],
+    limits: SqlLimits,
+    damaged: Callable[[], Collection[Path]] = tuple,
 ) -> SqlSession:
     """Return what can be asked of the tables of some recordings together.
 
     Each comes with the host that its rows get where they name none; None leaves them without.
+    ``damaged`` is asked which files to do without, when a query could not be answered.
     """
-    relations: dict[str, Any] = {}
-    selects: dict[str, list[str]] = {table: [] for table in tables.TABLES}
-    for number, (stored, host) in enumerate(recordings):
-        for table, one in stored.items():
-            name = f"{table}_open_{number}"
-            relations[name] = one.open_rows
-            select = one.select(table, name)
-            selects[table].append(f"SELECT {_with_host(table, host)} FROM ({select})")  # noqa: S608
+    relations = {
+        f"{table}_open_{number}": one.open_rows
+        for number, (stored, _) in enumerate(recordings)
+        for table, one in stored.items()
+    }
+    paths = [path for stored, _ in recordings for one in stored.values() for path, _ in one.files]
     return SqlSession(
         relations,
         limits,
-        views={table: " UNION ALL ".join(parts) for table, parts in selects.items()},
-        files=[
-            str(path)
-            for stored, _ in recordings
-            for one in stored.values()
-            for path, _ in one.files
-        ],
+        views=_views(recordings, ()),
+        # The path itself is opened, and what it was written as is looked up.
+        files=sorted({str(path) for path in paths} | set(map(_literally, paths))),
+        repaired=lambda: _views(recordings, damaged()),
     )
+
+
+def _views(
+    recordings: Sequence[tuple[Mapping[str, Stored], str | None]], damaged: Collection[Path]
+) -> Mapping[str, str]:
+    """Return the SELECT of each table, without the rows of damaged files."""
+    selects: dict[str, list[str]] = {table: [] for table in tables.TABLES}
+    for number, (stored, host) in enumerate(recordings):
+        for table, one in stored.items():
+            select = one.select(table, f"{table}_open_{number}", damaged)
+            selects[table].append(f"SELECT {_with_host(table, host)} FROM ({select})")  # noqa: S608
+    return {table: " UNION ALL ".join(parts) for table, parts in selects.items()}
 
 
 def _with_host(table: str, host: str | None) -> str:

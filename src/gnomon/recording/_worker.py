@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ from gnomon import tables
 from gnomon._errors import SourceError
 from gnomon.enums import EventKind, Severity, SourceState
 from gnomon.recording._health import SourceHealth, WorkerCounts
-from gnomon.sources.base import Batch, Capability, Description, Missing, Source
+from gnomon.sources.base import Batch, Capability, Description, Finishing, Missing, Source
 
 FIRST_RETRY_S = 1.0
 LONGEST_RETRY_S = 30.0
@@ -43,6 +43,7 @@ class Worker:
         self.name = source.name
         self.period_ns = source.period_ns
         self.state = SourceState.UNAVAILABLE
+        self.has_answered = False
         self.reason = "it has not answered yet"
         self.remedy = ""
         self.description = Description()
@@ -158,7 +159,7 @@ class Worker:
     def _read_until_stopped(self) -> None:
         due_ns = self.due_ns = time.monotonic_ns() + min(self.period_ns, FIRST_READ_NS)
         while not self._stop.wait(max(0, due_ns - time.monotonic_ns()) / 1e9):
-            self._read_once()
+            self._read_once(self._source.read)
             due_ns = self._turn_after(due_ns)
             late_ns = time.monotonic_ns() - due_ns
             if late_ns > 0:
@@ -166,6 +167,8 @@ class Worker:
                 self.counts.lost(self._table, missed, "missed_period")
                 due_ns += missed * self.period_ns
             self.due_ns = due_ns
+        if isinstance(self._source, Finishing):
+            self._read_once(self._source.finish)
 
     def _turn_after(self, turn_ns: int) -> int:
         """Return the turn nearest to a period later.
@@ -175,12 +178,12 @@ class Worker:
         periods = (turn_ns - self._offset_ns + self.period_ns // 2) // self.period_ns + 1
         return periods * self.period_ns + self._offset_ns
 
-    def _read_once(self) -> None:
+    def _read_once(self, read: Callable[[], Sequence[Batch]]) -> None:
         cpu_ns = time.thread_time_ns()
         started_ns = self._reading_since_ns = time.monotonic_ns()
         try:
             # Rows become Arrow here, so that a row that fits no table fails this source alone.
-            batches = [(one.table, tables.batch(one.table, one.rows)) for one in self._read()]
+            batches = list(_as_arrow(read()))
         finally:
             self._reading_since_ns = None
             wall_ns = time.monotonic_ns() - started_ns
@@ -198,9 +201,6 @@ class Worker:
         if warning:
             text = f"{self.name} at a period of {self.period_ns / 1e6:g} ms {warning}"
             self._tell(EventKind.OBSERVER_EFFECT, Severity.INFO, text)
-
-    def _read(self) -> Sequence[Batch]:
-        return [batch for batch in self._source.read() if batch.rows]
 
     def _describe_again(self) -> None:
         """Follow what changes rarely: GPUs that come and go, metrics that drop out."""
@@ -226,6 +226,16 @@ class Worker:
     def _become(self, state: SourceState, reason: str, remedy: str) -> None:
         self.reason, self.remedy = reason, remedy
         self.state = state
+        self.has_answered = True
 
     def _tell(self, kind: EventKind, severity: Severity, message: str) -> None:
         self._notices.append(WorkerNotice(kind, severity, message))
+
+
+def _as_arrow(batches: Iterable[Batch]) -> Iterator[tuple[str, Any]]:
+    """Yield what has rows, as Arrow."""
+    for one in batches:
+        if one.arrow is not None and one.arrow.num_rows:
+            yield one.table, one.arrow
+        elif one.rows:
+            yield one.table, tables.batch(one.table, one.rows)

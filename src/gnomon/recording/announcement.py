@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from gnomon.sources._identity import start_ticks
+from gnomon.proc.identity import start_ticks
 
 FILE_NAME = "current"
 # Where root's recorder announces itself, to everybody.

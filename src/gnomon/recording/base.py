@@ -48,7 +48,7 @@ class Meta:
 
 @dataclass(frozen=True, slots=True)
 class SkippedSegment:
-    """A file of the recording that could not be read (in part or whole), and why."""
+    """A file of the recording that is not read, in part or whole, and why."""
 
     path: str
     reason: str
@@ -77,6 +77,21 @@ class Measurements(Protocol):
         The table has the columns asked for (all by default), null where a segment lacks one.
         A table without rows comes back empty, never missing. ``encoded``: text comes as a code a
         row and a dictionary, which saves a third of the time of a long range.
+        """
+        ...
+
+    def pieces(
+        self,
+        table: str,
+        *,
+        from_ns: int | None = None,
+        to_ns: int | None = None,
+        columns: Sequence[str],
+    ) -> Sequence[Any]:
+        """Return the rows of ``read``, text encoded, in tables that are each ordered by ts_ns.
+
+        Rows lie in a table with others that fill the same columns: who takes them apart by source
+        does not need the sources put together first.
         """
         ...
 

@@ -121,6 +121,10 @@ class Collector:
         """Return how each source was doing at the last tick; ``meta`` knows at least as much."""
         return list(self._health)
 
+    def has_answered(self, name: str) -> bool:
+        """Whether a source has been opened, or has said that it cannot be; so has one unknown."""
+        return all(worker.has_answered for worker in self._workers if worker.name == name)
+
     def _run(self) -> None:
         self._write(
             _batches({"events": [_event(EventKind.RECORDING_STARTED, "recording started")]})

@@ -56,7 +56,7 @@ def mark(  # noqa: PLR0913  one keyword a column
     directory cannot be written.
     """
     if host_id is None:
-        from gnomon.sources._identity import host_identity  # noqa: PLC0415
+        from gnomon.proc.identity import host_identity  # noqa: PLC0415
 
         host_id = str(host_identity()["id"])
     row = {

@@ -145,6 +145,17 @@ class MemoryRecording:
             else rows
         )
 
+    def pieces(
+        self,
+        table: str,
+        *,
+        from_ns: int | None = None,
+        to_ns: int | None = None,
+        columns: Sequence[str],
+    ) -> Sequence[Any]:
+        """Return all rows in one piece; see ``Measurements.pieces``."""
+        return [self.read(table, from_ns=from_ns, to_ns=to_ns, columns=columns, encoded=True)]
+
     def cuts(self, table: str, from_ns: int, to_ns: int) -> Sequence[int]:  # noqa: ARG002
         """Return nothing: all of it is in memory already."""
         return ()

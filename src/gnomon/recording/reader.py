@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,9 +13,12 @@ from gnomon import tables
 from gnomon._errors import RecordingError
 from gnomon.recording import _meta_files, layout
 from gnomon.recording._arrow_stream import first_line
+from gnomon.recording._cleaned import CleanedSegment, cleaned, weighed
 from gnomon.recording._closed import ClosedSegment, dataset
+from gnomon.recording._conform import conform
 from gnomon.recording._sql import RelationError, SqlLimits, SqlSession, run_select
 from gnomon.recording._tail import Tail
+from gnomon.recording._validity import told
 from gnomon.recording._views import Stored, session_over
 from gnomon.recording.base import Meta, SkippedSegment
 from gnomon.recording.times import ordered
@@ -73,11 +76,20 @@ class Recording:
             return _meta_files.merged(self.path, self._damaged)
 
     def skipped(self) -> Sequence[SkippedSegment]:
-        """Return what could not be read so far, by name and with the reason."""
+        """Return what is not read of what was seen so far, by name and with the reason."""
         with self._lock:
-            torn = {tail.path: tail.torn for tail in self._tails.values() if tail.torn}
-            found = sorted((self._damaged | torn).items())
-        return [SkippedSegment(str(path.relative_to(self.path)), reason) for path, reason in found]
+            segments = [*self._closed.values(), *self._tails.values()]
+            found = list(self._damaged.items())
+            found += [(one.path, one.torn) for one in self._tails.values() if one.torn]
+            found += [
+                (one.path, told(one.set_aside))
+                for one in segments
+                if isinstance(one, CleanedSegment | Tail) and one.set_aside
+            ]
+        return [
+            SkippedSegment(str(path.relative_to(self.path)), reason)
+            for path, reason in sorted(found)
+        ]
 
     def bounds(self) -> tuple[int, int] | None:
         """Return the first interval's start and the last one's end, Unix ns.
@@ -106,6 +118,28 @@ class Recording:
         part = tables.pick(schema, dict.fromkeys(["ts_ns", *wanted]))
         found = self._ask([table], lambda: self._rows(table, from_ns, to_ns, part))
         return ordered(found).select(wanted)
+
+    def pieces(
+        self,
+        table: str,
+        *,
+        from_ns: int | None = None,
+        to_ns: int | None = None,
+        columns: Sequence[str],
+    ) -> Sequence[Any]:
+        """Return the rows of a table by the columns that hold values; see ``Measurements``."""
+        import pyarrow as pa  # noqa: PLC0415
+
+        schema = tables.arrow_schema(table, encoded=True)
+        part = tables.pick(schema, dict.fromkeys(["ts_ns", *columns]))
+        kinds: dict[tuple[str, ...], list[Any]] = {}
+        for one in self._ask([table], lambda: self._pieces(table, from_ns, to_ns, part)):
+            if one.num_rows:
+                kinds.setdefault(tuple(one.column_names), []).append(one)
+        return [
+            ordered(conform(pa.concat_tables(ones), part)).select(columns)
+            for ones in kinds.values()
+        ]
 
     def cuts(self, table: str, from_ns: int, to_ns: int) -> Sequence[int]:
         """Return where closed segments end; see ``Measurements.cuts``."""
@@ -137,25 +171,37 @@ class Recording:
 
     def session(self) -> SqlSession:
         """Return what can be asked in SQL, over the rows that are recorded now."""
-        return session_over([(self.stored(), None)], SqlLimits())
+        return session_over([(self.stored(), None)], SqlLimits(), self.damaged)
+
+    def damaged(self) -> Collection[Path]:
+        """Read everything, and return the files that cannot be read; see ``skipped``."""
+        self._set_damaged_aside(tables.TABLES)
+        with self._lock:
+            return {path.absolute() for path in self._damaged}
 
     def _rows(self, table: str, from_ns: int | None, to_ns: int | None, schema: Any) -> Any:
         import pyarrow as pa  # noqa: PLC0415
 
+        parts = self._pieces(table, from_ns, to_ns, schema)
+        return pa.concat_tables([conform(one, schema) for one in parts] or [schema.empty_table()])
+
+    def _pieces(self, table: str, from_ns: int | None, to_ns: int | None, schema: Any) -> list[Any]:
+        """Return the rows of each segment, without columns that hold no value."""
         closed, opened = self._segments(table, from_ns, to_ns)
         # Open ones first: they become Parquet at any moment.
         last = [_tail_rows(tail, from_ns, to_ns, schema) for tail in opened]
-        parts = [*(segment.read(from_ns, to_ns, schema) for segment in closed), *last]
-        return pa.concat_tables(parts) if parts else schema.empty_table()
+        return [*(segment.known(from_ns, to_ns, schema) for segment in closed), *last]
 
     def _relation(self, table: str) -> Any:
         """Return all rows of a table as one dataset, without reading the closed segments."""
         import pyarrow.dataset as ds  # noqa: PLC0415
 
         schema = tables.arrow_schema(table)
-        closed, opened = self._segments(table, None, None)
-        parts = [ds.dataset(tail.table(None, None, schema)) for tail in opened]
-        if closed:
+        closed, opened = self._weighed(table)
+        rows = [tail.table(None, None, schema) for tail in opened]
+        rows += [one.rows for one in closed if isinstance(one, CleanedSegment)]
+        parts = [ds.dataset(one) for one in rows]
+        if closed := [one for one in closed if not isinstance(one, CleanedSegment)]:
             parts.append(dataset(closed, schema))
         return ds.dataset(parts or [ds.dataset(schema.empty_table())])
 
@@ -164,9 +210,14 @@ class Recording:
         import pyarrow.dataset as ds  # noqa: PLC0415
 
         schema = tables.arrow_schema(table)
-        closed, opened = self._segments(table, None, None)
+        closed, opened = self._weighed(table)
         rows = [tail.table(None, None, schema) for tail in opened]
-        files = [(one.path.absolute(), frozenset(one.names)) for one in closed]
+        rows += [one.rows for one in closed if isinstance(one, CleanedSegment)]
+        files = [
+            (one.path.absolute(), frozenset(one.names))
+            for one in closed
+            if not isinstance(one, CleanedSegment)
+        ]
         return Stored(files, ds.dataset(rows or schema.empty_table()))
 
     def _bounds(self, table: str) -> tuple[int, int] | None:
@@ -197,6 +248,15 @@ class Recording:
         tails = [one for one in found if isinstance(one, Tail)]
         return [one for one in closed if one.overlaps(from_ns, to_ns)], tails
 
+    def _weighed(self, table: str) -> tuple[list[ClosedSegment], list[Tail]]:
+        """Return all readable segments of a table, for who adds weights up: none is NaN."""
+        if "weight" in tables.TABLES[table].column_names:
+            closed, _ = self._segments(table, None, None)
+            with self._lock:
+                for identity in [key for key, one in self._closed.items() if one in closed]:
+                    self._closed[identity] = weighed(self._closed[identity], table)
+        return self._segments(table, None, None)
+
     def _segment(self, identity: layout.Segment, suffixes: set[str]) -> ClosedSegment | Tail | None:
         """Return a segment, the closed file where both exist; None where it is damaged."""
         if layout.CLOSED_SUFFIX in suffixes:
@@ -217,19 +277,26 @@ class Recording:
         if path in self._damaged:
             return None
         try:
-            self._closed[identity] = ClosedSegment(path)
+            self._closed[identity] = cleaned(ClosedSegment(path), identity.table)
         except FileNotFoundError:
             raise
-        except (OSError, ValueError) as error:
+        except _damage() as error:
             self._damaged[path] = f"damaged: {first_line(error)}"
         return self._closed.get(identity)
 
     def _tail(self, identity: layout.Segment) -> Tail | None:
         """Return an open segment as it is now; None where it is damaged."""
-        tail = self._tails.get(identity) or Tail(identity.path(self.path, layout.OPEN_SUFFIX))
-        if tail.path in self._damaged:
+        path = identity.path(self.path, layout.OPEN_SUFFIX)
+        if path in self._damaged:
             return None
-        tail.refresh()
+        tail = self._tails.get(identity) or Tail(path, identity.table)
+        try:
+            tail.refresh()
+        except FileNotFoundError:
+            raise
+        except _damage() as error:
+            self._damaged[path] = f"damaged: {first_line(error)}"
+            return None
         self._tails[identity] = tail
         return tail
 
@@ -247,14 +314,12 @@ class Recording:
 
     def _ask(self, names: Iterable[str], question: Callable[[], Answer]) -> Answer:
         """Ask again where a file vanished meanwhile, or turned out to be damaged."""
-        import pyarrow as pa  # noqa: PLC0415
-
         for _ in range(ATTEMPTS):
             try:
                 return question()
             except FileNotFoundError:
                 continue
-            except (pa.ArrowException, OSError, ValueError, RelationError) as error:
+            except _damage() as error:
                 if not self._set_damaged_aside(names):
                     raise RecordingError(f"cannot read {self.path}: {error}") from error
         raise RecordingError(f"{self.path} changes faster than it can be read; try again")
@@ -285,17 +350,27 @@ class Recording:
             verify()
         except FileNotFoundError:
             return True  # gone is as good as damaged: the next listing does without it
-        except (OSError, ValueError) as error:
+        except _damage() as error:
             self._damaged[path] = f"damaged: {first_line(error)}"
             return True
         return False
+
+
+def _damage() -> tuple[type[Exception], ...]:
+    """Return what reading a file raises that is damaged, or not what it is called."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    # Not the want of memory: that is no fault of the file.
+    wrong = (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, pa.ArrowKeyError)
+    return (*wrong, OSError, ValueError, RelationError)
 
 
 def _tail_rows(tail: Tail, from_ns: int | None, to_ns: int | None, schema: Any) -> Any:
     try:
         return tail.table(from_ns, to_ns, schema)
     except FileNotFoundError:  # it has become Parquet since it was found
-        segment = ClosedSegment(tail.path.with_suffix(layout.CLOSED_SUFFIX))
+        closed = ClosedSegment(tail.path.with_suffix(layout.CLOSED_SUFFIX))
+        segment = cleaned(closed, tail.table_name)
         return segment.read(from_ns, to_ns, schema)
 
 

@@ -81,11 +81,26 @@ class Replay:
         encoded: bool = False,
     ) -> Any:
         """Return rows up to the present; see ``Measurements.read``."""
-        now_ns = self.now_ns()
-        until_ns = now_ns if to_ns is None else min(to_ns, now_ns)
         return self._measurements.read(
-            table, from_ns=from_ns, to_ns=until_ns, columns=columns, encoded=encoded
+            table, from_ns=from_ns, to_ns=self._until_ns(to_ns), columns=columns, encoded=encoded
         )
+
+    def pieces(
+        self,
+        table: str,
+        *,
+        from_ns: int | None = None,
+        to_ns: int | None = None,
+        columns: Sequence[str],
+    ) -> Sequence[Any]:
+        """Return rows up to the present; see ``Measurements.pieces``."""
+        return self._measurements.pieces(
+            table, from_ns=from_ns, to_ns=self._until_ns(to_ns), columns=columns
+        )
+
+    def _until_ns(self, to_ns: int | None) -> int:
+        now_ns = self.now_ns()
+        return now_ns if to_ns is None else min(to_ns, now_ns)
 
     def cuts(self, table: str, from_ns: int, to_ns: int) -> Sequence[int]:
         return self._measurements.cuts(table, from_ns, to_ns)

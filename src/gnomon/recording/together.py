@@ -8,13 +8,14 @@ they are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Any
 
 from gnomon import tables
 from gnomon._errors import RecordingError
 from gnomon.recording._sql import RelationError, SqlLimits, SqlSession
-from gnomon.recording._views import session_over
+from gnomon.recording._views import Stored, session_over
 from gnomon.recording.base import Meta, SkippedSegment
 from gnomon.recording.reader import Recording
 from gnomon.recording.times import ordered
@@ -85,6 +86,21 @@ class Together:
             parts.append(rows if host is None else _named(rows, host))
         return ordered(pa.concat_tables(parts)).select(wanted)
 
+    def pieces(
+        self,
+        table: str,
+        *,
+        from_ns: int | None = None,
+        to_ns: int | None = None,
+        columns: Sequence[str],
+    ) -> Sequence[Any]:
+        """Return the pieces of all; see ``Measurements.pieces``."""
+        return [
+            piece if host is None else _named(piece, host)
+            for recording, host in zip(self.recordings, self._hosts(), strict=True)
+            for piece in recording.pieces(table, from_ns=from_ns, to_ns=to_ns, columns=columns)
+        ]
+
     def cuts(self, table: str, from_ns: int, to_ns: int) -> Sequence[int]:
         """Return where files of any of them end; see ``Measurements.cuts``."""
         return sorted({at for one in self.recordings for at in one.cuts(table, from_ns, to_ns)})
@@ -100,17 +116,33 @@ class Together:
     def session(self) -> SqlSession:
         """Return what can be asked in SQL, over the rows of all that are recorded now."""
         stored = [one.stored() for one in self.recordings]
-        return session_over(list(zip(stored, self._hosts(), strict=True)), SqlLimits())
+        each = list(zip(stored, self._hosts(), strict=True))
+        return session_over(each, SqlLimits(), self._damaged)
 
     def sql(self, query: str) -> Any:
         """Run one SELECT over the rows of all; see ``Recording.sql``."""
-        with self.session() as session:
-            try:
-                return session.select(query)
-            except RelationError as error:
-                raise RecordingError(
-                    f"a file of the recordings went or broke while it was read; try again ({error})"
-                ) from error
+        try:
+            return self._select(query)
+        except RelationError:
+            self._damaged()  # the next listing does without them
+        try:
+            return self._select(query)
+        except RelationError as error:
+            raise RecordingError(
+                f"a file of the recordings went or broke while it was read; try again ({error})"
+            ) from error
+
+    def _select(self, query: str) -> Any:
+        """Run one SELECT over rows whose pages Arrow verifies."""
+        stored = [
+            {table: Stored((), rows) for table, rows in one.relations().items()}
+            for one in self.recordings
+        ]
+        with session_over(list(zip(stored, self._hosts(), strict=True)), SqlLimits()) as session:
+            return session.select(query)
+
+    def _damaged(self) -> Collection[Path]:
+        return {path for one in self.recordings for path in one.damaged()}
 
     def _hosts(self) -> Sequence[str | None]:
         """Return what rows without a host belong to; None for each where all are of one host."""
