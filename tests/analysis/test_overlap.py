@@ -68,19 +68,22 @@ def test_every_thread_has_its_own_calls(tmp_path):
         ({"stack_hash": 4}, Reason.REQUEST),
         ({"stack_hash": 5}, Reason.UNKNOWN),
         ({"stack_hash": 99}, Reason.UNKNOWN),
-        ({"waker_name": "pt_data_worker", "waker_pid": 5, "waker_tid": 5}, Reason.LOADER),
-        ({"waker_pid": 6, "waker_tid": 6}, Reason.LOADER),
-        ({"waker_name": "backup.sh", "waker_pid": 9, "waker_tid": 9}, Reason.UNKNOWN),
+        # Whoever is called so, and whatever a directory is called, need not be a loader.
+        ({"stack_hash": 6}, Reason.UNKNOWN),
+        ({"stack_hash": 7}, Reason.SLEEP),
+        ({"waker_name": "pt_data_worker", "waker_pid": 6, "waker_tid": 6}, Reason.UNKNOWN),
         ({}, Reason.UNKNOWN),
     ],
 )
-def test_what_was_waited_for_is_told_by_stacks_and_wakers(tmp_path, row, reason):
+def test_what_was_waited_for_is_told_by_stacks(tmp_path, row, reason):
     stacks = [
         *stack(1, "poll", "_try_get_data", file="torch/utils/data/dataloader.py"),
         *stack(2, "futex_wait_queue", "take_gil"),
         *stack(3, "hrtimer_nanosleep", "time_sleep"),
         *stack(4, "ep_poll", "do_epoll_wait"),
         *stack(5, "futex_wait_queue", "PyThread_acquire_lock_timed"),
+        *stack(6, "__getitem__", "my_next_data", file="/srv/dataloader/train.py"),
+        *stack(7, "hrtimer_nanosleep", "wait", "_next_data", file="/srv/dataloader/train.py"),
     ]
     threads = [{"ts_ns": BEGIN_NS, "duration_ns": 0, "pid": 6, "tid": 6, "name": "dali_0"}]
     (found,) = met(tmp_path, off_cpu=[waited(0, MS, **row)], stacks=stacks, threads=threads)
@@ -138,4 +141,4 @@ def test_the_frame_is_the_innermost_python_one_of_the_dearest_stack(tmp_path):
     with asked(tmp_path, off_cpu=stays, stacks=stacks) as told:
         (found,) = told.session.rows(Waits(THREAD, SPAN).frame_sql("waiting_ns"))
 
-    assert found == {"frame": "wait"}
+    assert found == {"frame": "wait", "ns": 50}

@@ -20,7 +20,7 @@ def told(recording):
         return silences(recording, session, Scope(Span(*recording.bounds())))
 
 
-def with_calls(path, calls):
+def with_calls(path, calls, **more):
     """A recording of CUDA calls, given as (begin, end) in ms."""
     rows = [
         {
@@ -29,6 +29,7 @@ def with_calls(path, calls):
             "layer": "cuda_runtime",
             "operation": "cudaLaunchKernel",
         }
+        | more
         for begin, end in calls
     ]
     with RecordingWriter(path, "host") as writer:
@@ -45,6 +46,19 @@ def test_silence_by_calls_lasts_from_the_last_end_to_the_next_begin(tmp_path):
         (400, 50),
         (459, 41),
     ]
+
+
+@pytest.mark.parametrize(
+    ("kept", "are_all_kept"),
+    [
+        ({}, True),
+        ({"selection": "all", "weight": 1.0}, True),
+        ({"selection": "uniform", "weight": 4.0}, False),
+        ({"selection": "biased", "weight": None}, False),
+    ],
+)
+def test_calls_that_were_kept_in_part_are_told_so(tmp_path, kept, are_all_kept):
+    assert told(with_calls(tmp_path, [(0, 1), (90, 91)], **kept)).are_all_kept is are_all_kept
 
 
 @given(st.lists(st.tuples(st.integers(0, 3000), st.integers(1, 200)), min_size=2, max_size=30))

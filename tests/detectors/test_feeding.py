@@ -3,7 +3,7 @@
 import pytest
 
 from gnomon.analysis.questions import Span
-from gnomon.detectors.feeding import costly, graded, part_of
+from gnomon.detectors.feeding import Spent, costly, graded, part_of
 from gnomon.enums import Severity
 from tests.analysis.recordings import BEGIN_NS, MS, SECOND, call
 from tests.analysis.stays import queued
@@ -26,7 +26,7 @@ def launching(seconds, tid=1):
 )
 def test_a_loss_is_graded_by_the_time_in_which_it_could_be_lost(case_with, lost_ns, severity):
     case = case_with(host_calls=launching(1))
-    found = graded(case, case.workers[0], lost_ns, SPAN)
+    found = graded(case, case.workers[0], Spent(lost_ns, lost_ns), SPAN)
 
     assert (found and found.severity) is severity
 
@@ -34,7 +34,7 @@ def test_a_loss_is_graded_by_the_time_in_which_it_could_be_lost(case_with, lost_
 def test_a_thread_that_was_hardly_active_loses_a_share_of_a_tenth_of_the_span(case_with):
     early = [row for row in launching(1) if row["ts_ns"] < BEGIN_NS + SECOND // 5]
     case = case_with(host_calls=[*early, call(20 * SECOND, MS, "cudaMalloc", tid=2)])
-    found = graded(case, case.workers[0], 60 * MS, SPAN)
+    found = graded(case, case.workers[0], Spent(60 * MS, 60 * MS), SPAN)
 
     assert found.share == pytest.approx(0.03, rel=0.01)
 

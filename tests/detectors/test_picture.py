@@ -30,6 +30,7 @@ def test_without_counters_gaps_are_when_no_call_was_under_way(imported, case_of)
     made = picture(case_of(imported["vllm-37343-logprobs-amplification"]))
 
     assert not made.is_idle_measured
+    assert not made.are_all_kept
     assert made.gpus == []
     longest_s = max(one.to_ns - one.from_ns for one in made.silences) / 1e9
     assert longest_s == pytest.approx(8.6656, rel=1e-3)  # as published

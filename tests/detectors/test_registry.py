@@ -65,14 +65,23 @@ def test_a_third_party_adds_a_detector_by_an_entry_point(monkeypatch):
 
 
 def test_findings_are_read_by_severity_and_then_by_what_they_cost():
-    ordered = [("critical", None), ("warning", 9.0), ("warning", 1.0), ("info", 99.0)]
+    # What the GPU lost, and what only threads are known to have lost.
+    ordered = [
+        ("critical", None, None),
+        ("warning", 9.0, 12.0),
+        ("warning", None, 5.0),
+        ("warning", 1.0, 30.0),
+        ("info", 99.0, 99.0),
+    ]
 
     def found(case):
         return [
-            finding(cause=LATER, severity=Severity(of), lost_seconds=lost)
-            for of, lost in ordered[::-1]
+            finding(
+                cause=LATER, severity=Severity(of), lost_seconds=lost, thread_seconds=of_threads
+            )
+            for of, lost, of_threads in ordered[::-1]
         ]
 
     ranked = registry.diagnose(None, {"found": found}).findings
 
-    assert [(one.severity, one.lost_seconds) for one in ranked] == ordered
+    assert [(one.severity, one.lost_seconds, one.thread_seconds) for one in ranked] == ordered

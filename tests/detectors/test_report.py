@@ -89,9 +89,10 @@ def test_the_whole_of_a_recording_holds_its_first_instant(case_with):
 
 
 def test_a_share_is_of_the_window_and_of_nothing_there_is_none():
-    half = finding(lost_seconds=30.0)
+    half = finding(thread_seconds=45.0, lost_seconds=30.0)
 
     assert explanation().share_pct(half) == 50
+    assert explanation().share_pct(finding(thread_seconds=45.0, lost_seconds=None)) == 75
     assert explanation().share_pct(finding(lost_seconds=None)) is None
     assert explanation(span=Span(SPAN.from_ns, SPAN.from_ns)).share_pct(half) is None
 

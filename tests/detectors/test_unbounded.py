@@ -6,11 +6,18 @@ from gnomon import tables
 from gnomon.analysis.questions import Span
 from gnomon.detectors.case import Case
 from gnomon.detectors.registry import diagnose
-from gnomon.detectors.unbounded import MOST_CONFIDENCE
+from gnomon.detectors.unbounded import (
+    BOUNDED,
+    EMPTIES_STREAMS,
+    HIDDEN_BEHIND_WORK,
+    MOST_CONFIDENCE,
+    NOT_BOUNDED,
+)
 from gnomon.enums import Severity
 from gnomon.recording.reader import Recording
 from gnomon.recording.writer import RecordingWriter
 from tests.analysis.recordings import BEGIN_NS, MS, THREAD, US, call
+from tests.detectors.worlds import World
 
 STEPS = 100
 STEP_NS = 100 * MS
@@ -47,10 +54,14 @@ def recorded(path, *, waited_ns, read_ns, counters=()):
 
 
 def io_wait_of(recording):
+    return findings_of(recording, "io_wait")
+
+
+def findings_of(recording, cause):
     begin_ns, end_ns = recording.bounds()
     with recording.session() as session:
         found = diagnose(Case(recording, session, Span(begin_ns - 1, end_ns))).findings
-    return [one for one in found if one.cause == "io_wait"]
+    return [one for one in found if one.cause == cause]
 
 
 def nvml(busy_pct):
@@ -79,6 +90,8 @@ def test_one_that_hardly_waits_is_warned_of_and_no_more(tmp_path):
 
     assert finding.severity is Severity.WARNING
     assert "was not recorded" in finding.confidence_reason
+    assert finding.lost_seconds is None
+    assert finding.thread_seconds == pytest.approx(8.0, rel=0.02)
 
 
 def test_what_nvml_calls_busy_was_not_lost(tmp_path):
@@ -89,3 +102,26 @@ def test_what_nvml_calls_busy_was_not_lost(tmp_path):
     (finding,) = io_wait_of(idle)
     assert finding.severity is Severity.CRITICAL
     assert finding.lost_seconds == pytest.approx(6.0, rel=0.05)
+    assert finding.thread_seconds == pytest.approx(8.0, rel=0.02)
+
+
+FAULTS = sorted(HIDDEN_BEHIND_WORK | EMPTIES_STREAMS)
+
+
+@pytest.mark.parametrize("counters", [True, False])
+@pytest.mark.parametrize("cause", FAULTS)
+def test_one_place_says_how_sure_a_loss_is(tmp_path, cause, counters):
+    knobs = {"follow": "all", "classes": True, "sample_every": 1, "ranks": 1, "stacks": True}
+    world = World(2, "training", 6, counters=counters, **knobs).with_fault(cause, 0.25)
+    (finding,) = findings_of(world.record(tmp_path), cause)
+    (truth,) = world.truth
+
+    is_said = NOT_BOUNDED not in finding.confidence_reason, BOUNDED in finding.confidence_reason
+    assert is_said == (counters, counters)
+    assert counters or finding.confidence <= MOST_CONFIDENCE
+    assert counters or finding.severity is not Severity.CRITICAL
+    assert finding.thread_seconds == pytest.approx(truth.lost_seconds, rel=0.2)
+    if counters:
+        assert finding.lost_seconds == pytest.approx(truth.gpu_idle_seconds, rel=0.3)
+    else:
+        assert finding.lost_seconds is None

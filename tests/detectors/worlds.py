@@ -22,7 +22,7 @@ from gnomon.recording.reader import Recording
 from gnomon.recording.writer import RecordingWriter
 from tests.detectors import worlds_tables
 from tests.detectors.worlds_faults import CAUSES, Fault
-from tests.detectors.worlds_jobs import KINDS, Job, Knobs, healthy_knobs, run, variation
+from tests.detectors.worlds_jobs import KINDS, NAMES, Job, Knobs, healthy_knobs, run, variation
 from tests.detectors.worlds_machine import MS, SECOND, US, Gpu, Rows, Spreads, Stream, Thread, Who
 
 BEGIN_NS = 1_795_300_000 * SECOND
@@ -173,7 +173,7 @@ class World:
         def new_thread(who: Who) -> Thread:
             return self._thread(who, rank)
 
-        thread = new_thread(Who(pid, pid, "python3"))
+        thread = new_thread(Who(pid, pid, NAMES[knobs.names].get("python3", "python3")))
         thread.now = self.begin_ns + self.random.randint(0, 5 * MS)
         thread.stack = 100
         stream = Stream(thread, gpu, sample_every=knobs.sample_every, nested=knobs.nested)
@@ -194,9 +194,9 @@ class World:
             stall=self._stall,
         )
         for index in range(knobs.workers):
-            who = Who(pid + 10 + index, pid + 10 + index, "pt_data_worker")
+            who = Who(pid + 10 + index, pid + 10 + index, job.name("pt_data_worker"))
             job.workers.append(new_thread(who))
-        job.pollers.append(new_thread(Who(pid, pid + 1, "poller")))
+        job.pollers.append(new_thread(Who(pid, pid + 1, job.name("poller"))))
         job.pollers.append(new_thread(Who(900 + rank, 900 + rank, "gnomon")))
         return job
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tests.detectors.worlds_jobs import VRAM_BYTES, Job, allocate, release
+from tests.detectors.worlds_jobs import VRAM_BYTES, Job, allocate, handed_over_by, release
 from tests.detectors.worlds_machine import MS, SECOND, US, Thread, Who
 
 CAUSES = (
@@ -15,6 +15,7 @@ CAUSES = (
     "transfer_rate",
     "cpu_contention",
     "host_bound",
+    "launch_bound",
     "io_wait",
     "voluntary_wait",
     "input_pipeline_stall",
@@ -92,6 +93,16 @@ def _compute(_: Fault, job: Job, ns: int) -> int:
     return job.thread.now - begin
 
 
+def _launch_short(_: Fault, job: Job, ns: int) -> int:
+    """Launch kernels that last a tenth of what it takes to ask for them."""
+    thread, begin, number = job.thread, job.thread.now, 0
+    while thread.now - begin < ns:
+        thread.run(thread.spreads.around(8 * US))
+        job.stream.launch(US, number % 40)
+        number += 1
+    return thread.now - begin
+
+
 def _read_disk(fault: Fault, job: Job, ns: int, stack: int | None = None) -> int:
     """Miss the page cache again and again: each time one request of its own."""
     thread, lost = job.thread, 0
@@ -138,13 +149,22 @@ def _sleep(_: Fault, job: Job, ns: int) -> int:
     return job.thread.now - begin
 
 
-def _starve(_: Fault, job: Job, ns: int) -> int:
-    """Wait for the next batch: its loader is still decoding it."""
+def _starve(fault: Fault, job: Job, ns: int) -> int:
+    """Wait for the next batch: its loader is still decoding it, or reading it ("disk")."""
     begin = job.thread.now
     worker = job.worker(len(job.steps))
+    if fault.mode == "thread":
+        readers = job.memory.setdefault("readers", [])
+        if not readers:
+            readers.append(job.new_thread(Who(job.pid, job.pid + 61, "reader")))
+            readers[0].now = begin - 100 * US
+        worker = readers[0]
     if worker.now < begin - 50 * US:
         worker.sleep(begin - 50 * US - worker.now, job.thread.who)
-    job.thread.sleep(max(100 * US, ns), worker.who, NEXT_DATA)
+    waker = handed_over_by(job, worker, begin + max(100 * US, ns))
+    job.thread.sleep(max(100 * US, ns), waker, NEXT_DATA)
+    if fault.mode and worker.now < job.thread.now - 60 * US:
+        worker.read(job.thread.now - 20 * US - worker.now)
     worker.now = job.thread.now
     return job.thread.now - begin
 
@@ -153,7 +173,7 @@ def _lock(fault: Fault, job: Job, ns: int) -> int:
     """Wait for the interpreter's lock, which another thread of the process holds for 5 ms."""
     holders = job.memory.setdefault("holders", [])
     if not holders:
-        holders.append(job.new_thread(Who(job.pid, job.pid + 60, "asyncio_0")))
+        holders.append(job.new_thread(Who(job.pid, job.pid + 60, job.name("asyncio_0"))))
         holders[0].now = job.thread.now
     holder, thread, lost = holders[0], job.thread, 0
     if thread.now > holder.now:
@@ -269,6 +289,7 @@ STALLS: dict[str, Callable[[Fault, Job, int], int]] = {
     "transfer_rate": _copy_slowly,
     "cpu_contention": _contend,
     "host_bound": _compute,
+    "launch_bound": _launch_short,
     "io_wait": _read_disk,
     "voluntary_wait": _sleep,
     "input_pipeline_stall": _starve,

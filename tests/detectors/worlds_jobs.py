@@ -23,9 +23,12 @@ class Knobs:
     ``follow``: whose stays off the CPU are recorded ("all", "dispatch", "none"); ``classes``:
     whether their kind is. ``python_pct``: of a step, on the CPU between a wait and its launches.
 
-    The last five are plain unless asked for (``World.varied``): a thread of its own that copies
+    The last ones are plain unless asked for (``World.varied``): a thread of its own that copies
     batches in, one that looks after collectives, a process that serves; whether rows name their
-    host, and which stays off the CPU were kept ("all" or "long").
+    host, and which stays off the CPU were kept ("all" or "long"); how an idle server ``polls``: it
+    spins until requests come "seldom" or "evenly", else it sleeps; ``names`` of threads, processes
+    and files: "usual", "treacherous" (all are called as data loaders are), or "plain" (none is);
+    whether batches come through a thread that pins them.
     """
 
     kind: str
@@ -55,6 +58,9 @@ class Knobs:
     api_server: bool = False
     named_host: bool = True
     stays_kept: str = "all"
+    polls: str = ""
+    names: str = "usual"
+    pinning: bool = False
 
 
 def variation(random: Random) -> dict[str, object]:
@@ -65,6 +71,9 @@ def variation(random: Random) -> dict[str, object]:
         "api_server": random.random() < 0.3,
         "named_host": random.random() < 0.5,
         "stays_kept": random.choice(("all", "all", "long")),
+        "polls": random.choice(("", "seldom", "evenly")),
+        "names": random.choice(("usual", "treacherous", "plain")),
+        "pinning": random.random() < 0.3,
     }
 
 
@@ -103,6 +112,18 @@ def healthy_knobs(kind: str, random: Random, seconds: float) -> Knobs:
         marks=random.random() < 0.3,
     )
 
+
+# What things are called where it is not as usual; files are in ``worlds_tables``.
+NAMES = {
+    "usual": {},
+    "plain": {"pt_data_worker": "python3", "pt_data_pin": "python3"},
+    "treacherous": {
+        "python3": "dali_train",
+        "poller": "prefetch_worker",
+        "APIServer": "data_loader_api",
+        "asyncio_0": "tf_data_loader",
+    },
+}
 
 # Length of a step, log10 of ns.
 SHORTEST_LONGEST = {
@@ -143,10 +164,14 @@ class Job:
     def pid(self) -> int:
         return self.thread.who.pid
 
+    def name(self, what: str) -> str:
+        """Return what a thread is called in this world."""
+        return NAMES[self.knobs.names].get(what, what)
+
     def worker(self, number: int) -> Thread:
         """Return a loader's thread; there is one where nobody asked for loaders."""
         if not self.workers:
-            who = Who(self.pid + 500, self.pid + 500, "pt_data_worker")
+            who = Who(self.pid + 500, self.pid + 500, self.name("pt_data_worker"))
             self.workers.append(self.new_thread(who))
         return self.workers[number % len(self.workers)]
 
@@ -236,12 +261,24 @@ def fetch(job: Job) -> None:
     worker = job.workers[len(job.steps) % len(job.workers)]
     if job.random.random() < 0.2:
         waited = min(thread.spreads.around(80 * US), int(0.005 * job.knobs.step_ns))
-        thread.sleep(waited, worker.who)
+        thread.sleep(waited, handed_over_by(job, worker, thread.now + waited))
     # The worker reads and decodes the next one meanwhile, then waits for room.
     if worker.now < thread.now:
         worker.sleep(thread.now - worker.now, thread.who)
     worker.read(worker.spreads.around(900 * US))
     worker.run(worker.spreads.around(3 * MS))
+
+
+def handed_over_by(job: Job, worker: Thread, at_ns: int) -> Who:
+    """Return who wakes the thread for a batch: its worker, or a thread that pins what that made."""
+    if not job.knobs.pinning:
+        return worker.who
+    pinner = companion(job, job.name("pt_data_pin"), job.pid)
+    pinned_ns = min(50 * US, max(0, at_ns - pinner.now) // 2)
+    if pinner.now < at_ns - pinned_ns:
+        pinner.sleep(at_ns - pinned_ns - pinner.now, worker.who)
+        pinner.now = at_ns
+    return pinner.who
 
 
 def prefetch(job: Job, nbytes: int) -> None:
@@ -272,7 +309,7 @@ def accompany(job: Job) -> None:
             for _ in range(3):
                 watchdog.call("cudaEventQuery", watchdog.spreads.around(1.5 * US))
     if job.knobs.api_server:
-        server = companion(job, "APIServer", job.pid + 75)
+        server = companion(job, job.name("APIServer"), job.pid + 75)
         if server.now < now:
             server.sleep(now - server.now, job.thread.who)
             server.run(server.spreads.around(300 * US))
@@ -327,10 +364,14 @@ def checkpoint(job: Job) -> None:
 def serve_seldom(job: Job) -> Iterator[None]:
     """Wait for requests, answer one now and then."""
     thread = job.thread
-    api = job.new_thread(Who(job.pid - 40, job.pid - 40, "APIServer"))
+    api = job.new_thread(Who(job.pid - 40, job.pid - 40, job.name("APIServer")))
     while thread.now < job.end_ns:
-        thread.sleep(int(job.random.expovariate(1) * 1.5 * SECOND) + 20 * MS, api.who)
-        for _ in range(job.random.randint(3, 12)):
+        until_ns = int(job.random.expovariate(1) * 1.5 * SECOND) + 20 * MS
+        if job.knobs.polls:
+            thread.run(until_ns if job.knobs.polls == "seldom" else 400 * MS)
+        else:
+            thread.sleep(until_ns, api.who)
+        for _ in range(6 if job.knobs.polls == "evenly" else job.random.randint(3, 12)):
             step(job)
             yield
             finish(job)

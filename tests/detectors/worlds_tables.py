@@ -62,6 +62,16 @@ STACKS = {
     ),
     faults.SWAP: (("kernel", "do_swap_page", None, None),),
 }
+# A directory and functions called as loaders are; and a loader whose functions are not.
+NAMED_STACKS = {
+    "treacherous": {
+        100: (
+            ("python", "__getitem__", "/srv/dataloader/torch/utils/data/train.py", 41),
+            ("python", "my_next_data_loader", "/srv/dataloader/prefetch.py", 220),
+        ),
+    },
+    "plain": {faults.NEXT_DATA: (("python", "wait_a_while", "queue.py", 171),)},
+}
 OFF_CPU = ("off_cpu_ns", "run_queue_ns", "io_ns", "voluntary_ns")
 
 
@@ -213,7 +223,8 @@ def _threads(world: World, host: str | None) -> Any:
             "pid": one.who.pid,
             "tid": one.who.tid,
             "name": one.who.name,
-            "process_name": one.who.name if one.who.pid != job.pid else "python3",
+            "process_name": one.who.name if one.who.pid != job.pid else job.thread.who.name,
+            "parent_tid": job.pid if one in job.workers else None,
             "role": "observer" if one.who.name == "gnomon" else None,
             "rank": job.rank if one.who.pid == job.pid else None,
             "world_size": world.knobs.ranks if one.who.pid == job.pid else None,
@@ -293,9 +304,10 @@ def _host_samples(world: World) -> Any:
 
 
 def _frames(world: World) -> Any:
-    for number, frames in STACKS.items():
+    stacks = STACKS | NAMED_STACKS.get(world.knobs.names, {})
+    for number, frames in stacks.items():
         for depth, (kind, symbol, file, line) in enumerate(
-            itertools.chain(frames, () if number == 100 else STACKS[100])
+            itertools.chain(frames, () if number == 100 else stacks[100])
         ):
             yield {
                 "ts_ns": world.begin_ns + SECOND,

@@ -33,8 +33,8 @@ def test_status_tells_what_is_there_what_is_missing_and_what_was_lost(agent):
     assert found["unavailable"] == [
         {
             "metric": "dram_active_pct",
-            "reason": "no GPM",
-            "remedy": "a Hopper GPU",
+            "reason": {"from_process": "no GPM"},
+            "remedy": {"from_process": "a Hopper GPU"},
             "source": "gpm",
         }
     ]

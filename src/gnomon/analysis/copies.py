@@ -15,6 +15,7 @@ from typing import Any
 from gnomon.analysis.latency import LARGEST, Operation, among
 from gnomon.analysis.operations import CUDA_LAYERS, Kind
 from gnomon.analysis.questions import Scope, ThreadKey
+from gnomon.analysis.weighted import DIFFER, spread
 from gnomon.hardware.links import pcie_bytes_per_s
 from gnomon.hardware.matching import match
 from gnomon.recording.base import Meta, Session
@@ -35,6 +36,13 @@ SIZE_SQL = (
     f"CASE WHEN bytes < {SMALL_BYTES} THEN 'small' WHEN bytes < {LARGE_BYTES} THEN 'medium' "
     "WHEN bytes >= 0 THEN 'large' END"
 )
+RATE_SQL = "1e9 * bytes / greatest(duration_ns, 1)"
+# What a group of COPIES_SQL is.
+KEYS = {
+    **{name: name for name in ("host", "pid", "tid", "operation")},
+    "direction": DIRECTION_SQL,
+    "size": SIZE_SQL,
+}
 COPIES_SQL = """\
 SELECT host, pid, tid, operation, {direction} AS direction, {size} AS size,
   count(*) AS calls,
@@ -46,7 +54,8 @@ SELECT host, pid, tid, operation, {direction} AS direction, {size} AS size,
   quantile_disc(duration_ns, [0.5, 0.95, 0.99]) AS spread_ns,
   quantile_cont(1e9 * bytes / greatest(duration_ns, 1), 0.5) AS rate_bytes_per_s,
   count(*) FILTER (1e9 * bytes / greatest(duration_ns, 1) < {fastest}) AS waited,
-  bool_or(selection = 'biased') IS TRUE AS biased
+  bool_or(selection = 'biased') IS TRUE AS biased,
+  {differ} AS weights_differ
 FROM host_calls WHERE {where} AND {is_copy} AND duration_ns IS NOT NULL
 GROUP BY ALL ORDER BY total_ns DESC, pid, tid, operation, direction, size"""
 
@@ -92,6 +101,7 @@ def sql(scope: Scope, operations: Sequence[Operation]) -> str:
         fastest=FASTEST_LINK_BYTES_PER_S,
         where=scope.condition,
         is_copy=is_copy(operations),
+        differ=DIFFER,
     )
 
 
@@ -99,7 +109,16 @@ def copies(session: Session, scope: Scope, operations: Sequence[Operation]) -> S
     """Return every thread's copies by function, direction and size, the longest sum first."""
     if not any(one.kind is Kind.COPY for one in operations):
         return ()
-    return [_copies(row) for row in session.rows(sql(scope, operations))]
+    rows = session.rows(sql(scope, operations))
+    if any(row["weights_differ"] for row in rows):
+        where = f"{scope.condition} AND {is_copy(operations)} AND duration_ns IS NOT NULL"
+        lengths = spread(session, KEYS, "duration_ns", where, (0.5, 0.95, 0.99))
+        rates = spread(session, KEYS, RATE_SQL, f"{where} AND bytes IS NOT NULL", (0.5,))
+        for row in (row for row in rows if row["weights_differ"]):
+            key = tuple(row[name] for name in KEYS)
+            row["spread_ns"] = lengths[key]
+            (row["rate_bytes_per_s"],) = rates.get(key, (None,))
+    return [_copies(row) for row in rows]
 
 
 def link_bytes_per_s(meta: Meta) -> float | None:
@@ -111,5 +130,6 @@ def link_bytes_per_s(meta: Meta) -> float | None:
 
 def _copies(row: dict[str, Any]) -> Copies:
     key = ThreadKey(row.pop("host"), row.pop("pid"), row.pop("tid"))
+    del row["weights_differ"]
     p50_ns, p95_ns, p99_ns = row.pop("spread_ns")
     return Copies(thread=key, p50_ns=p50_ns, p95_ns=p95_ns, p99_ns=p99_ns, **row)

@@ -1,8 +1,9 @@
 """How long calls took: spread by thread and operation, first calls apart, and what was off-CPU.
 
 Percentiles are nearest-rank (the smallest value with at least that share of calls at or below it)
-over the rows that were kept; where rows were chosen by how slow they were (``biased``), they are
-percentiles of those rows and not of all calls.
+over the rows that were kept, each counted by its weight; where rows were chosen by how slow they
+were and nobody knows for how many they stand (``biased``), they are percentiles of those rows and
+not of all calls.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 from gnomon.analysis.operations import Kind, kind_of
 from gnomon.analysis.questions import Scope, ThreadKey, literal
+from gnomon.analysis.weighted import DIFFER, spread
 from gnomon.recording.base import Session
 
 # A file may hold any number as a size; their sum stays within 64 bits.
@@ -47,9 +49,16 @@ SELECT host, pid, tid, layer, operation, coalesce(depth, 0) > 0 AS nested,
   round(sum(weight))::BIGINT AS stood_for_calls,
   round(sum(duration_ns * weight))::BIGINT AS stood_for_ns,
   round(sum(off_cpu_ns * weight))::BIGINT AS stood_for_off_cpu_ns,
-  coalesce(sum(off_cpu_ns) FILTER (duration_ns >= {long}), 0)::BIGINT AS long_off_cpu_ns
+  coalesce(sum(off_cpu_ns) FILTER (duration_ns >= {long}), 0)::BIGINT AS long_off_cpu_ns,
+  {differ} AS weights_differ
 FROM host_calls WHERE {where} AND operation IS NOT NULL AND duration_ns IS NOT NULL
 GROUP BY ALL ORDER BY total_ns DESC, operation, pid, tid, nested"""
+# What a group of LATENCY_SQL is.
+KEYS = {
+    **{name: name for name in ("host", "pid", "tid", "layer", "operation")},
+    "nested": "coalesce(depth, 0) > 0",
+}
+SHARES = (0.5, 0.95, 0.99)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +109,23 @@ class Operation:
 
 def sql(scope: Scope) -> str:
     """Return the SELECT behind ``latency``."""
-    return LATENCY_SQL.format(where=scope.condition, largest=LARGEST, long=LONG_CALL_NS)
+    return LATENCY_SQL.format(
+        where=scope.condition, largest=LARGEST, long=LONG_CALL_NS, differ=DIFFER
+    )
 
 
 def latency(session: Session, scope: Scope) -> Sequence[Operation]:
     """Return every operation of every thread, the one that took most time first."""
-    return [_operation(row) for row in session.rows(sql(scope))]
+    rows = session.rows(sql(scope))
+    names = sorted({row["operation"] for row in rows if row["weights_differ"]})
+    if names:
+        some = f"operation IN ({', '.join(map(literal, names))})"
+        where = f"{scope.condition} AND {some} AND duration_ns IS NOT NULL"
+        spreads = spread(session, KEYS, "duration_ns", where, SHARES)
+        for row in rows:
+            if row["weights_differ"]:
+                row["spread_ns"] = spreads[tuple(row[name] for name in KEYS)]
+    return [_operation(row) for row in rows]
 
 
 def among(operations: Sequence[Operation], *kinds: Kind) -> str:
@@ -120,6 +140,7 @@ def among(operations: Sequence[Operation], *kinds: Kind) -> str:
 def _operation(row: dict[str, Any]) -> Operation:
     key = ThreadKey(row.pop("host"), row.pop("pid"), row.pop("tid"))
     p50_ns, p95_ns, p99_ns = row.pop("spread_ns")
+    del row["weights_differ"]
     row |= {"nested": bool(row["nested"]), "biased": bool(row["biased"])}
     if not row.pop("has_weights"):
         row |= {"stood_for_calls": None, "stood_for_ns": None, "stood_for_off_cpu_ns": None}

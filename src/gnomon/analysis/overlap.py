@@ -3,7 +3,7 @@
 A stay has parts: waiting for a CPU (``queued_ns``), for a disk (``io_ns``), and waiting by itself
 (``waiting_ns``: a futex, a poll, a sleep; where the recorder could not tell classes, whatever it
 did not tell to be one of the first two, and ``is_classed`` is false). What the third part waited
-for is its ``reason``, by the stack and by who woke the thread; inside a CUDA call it is the call's.
+for is its ``reason``, by the stack; inside a CUDA call it is the call's.
 """
 
 from __future__ import annotations
@@ -31,9 +31,6 @@ class Reason(StrEnum):
     NOTHING = "nothing"  # all of the stay is one of the other parts
 
 
-# Names that threads and processes of data loaders have: PyTorch's workers and pinning thread,
-# tf.data, DALI, and what people call their own.
-LOADER_NAMES = "(?i)pt_data|data_?loader|data_?worker|loader_?worker|tf_data|dali|prefetch"
 # Frames by reason; the first that a stack has decides. A futex alone is no lock: queues,
 # conditions and pools wait in one too.
 LOCK_FRAMES = (
@@ -41,9 +38,10 @@ LOCK_FRAMES = (
     r"mutex::lock|__mutex_lock|rwsem_down|rt_mutex_\w*lock"
 )
 STACKS = (
-    (Reason.LOADER, r"(?i)dataloader|_try_get_data|_next_data|iteratorgetnext|__getitem__"),
     (Reason.LOCK, LOCK_FRAMES),
     (Reason.SLEEP, r"nanosleep|time_sleep|\busleep\b|sleep_for"),
+    # Functions of loaders: a file's or directory's name is anybody's.
+    (Reason.LOADER, r"(^|\.)_(try_get|next|get)_data( |$)|IteratorGetNext"),
     (Reason.REQUEST, r"epoll|\bpoll\b|do_sys_poll|select|recvmsg|recvfrom|accept|zmq"),
 )
 
@@ -78,8 +76,7 @@ FROM (
     SELECT place, ts_ns, ts_ns - duration_ns AS from_ns, duration_ns, run_queue_ns, io_ns,
       voluntary_ns, waker_pid, waker_tid, preemptor_tid, stack_hash, is_swapped,
       coalesce(weight, 1) AS weight, true AS is_stay,
-      CASE WHEN reason_by_stack = 'loader' OR {is_loader} THEN 'loader'
-        ELSE coalesce(reason_by_stack, 'unknown') END AS reason_outside
+      coalesce(reason_by_stack, 'unknown') AS reason_outside
     FROM off_cpu JOIN ({who}) AS who ON {is_who}
       LEFT JOIN ({of_stacks}) AS of_stacks ON stack_hash = of_stack
     WHERE ts_ns > active_from_ns AND ts_ns <= active_to_ns
@@ -117,11 +114,6 @@ IS_WHO = (
     "host IS NOT DISTINCT FROM active_host AND pid IS NOT DISTINCT FROM active_pid "
     "AND tid IS NOT DISTINCT FROM active_tid"
 )
-IS_LOADER = (
-    "regexp_matches(coalesce(waker_name, ''), {names}) OR (waker_pid, waker_tid) IN "
-    "(SELECT (pid, tid) FROM threads WHERE regexp_matches(concat_ws(' ', name, process_name), "
-    "{names}))"
-)
 
 CIRCUMSTANCES_SQL = """\
 SELECT place, reason, is_classed, waker_pid, waker_tid,
@@ -140,23 +132,25 @@ ORDER BY place, waiting_ns DESC, reason, is_classed, waker_pid, waker_tid, preem
 # Stays shorter than a bin are added up by bins, longer ones stand alone.
 STRETCHES_SQL = """\
 SELECT min(from_ns) AS from_ns, max(ts_ns) AS to_ns,
-  round(sum({column} * weight))::BIGINT AS lost_ns
+  round(sum(({column}) * weight))::BIGINT AS lost_ns
 FROM ({waits}) WHERE {column} > 0 AND ({where})
 GROUP BY CASE WHEN duration_ns < {bin} THEN (ts_ns - 1) // {bin} ELSE ts_ns END
 ORDER BY from_ns"""
 
 TOTAL_SQL = """\
-SELECT coalesce(round(sum({column} * weight)), 0)::BIGINT AS ns FROM ({waits}) WHERE {where}"""
+SELECT coalesce(round(sum(({column}) * weight)), 0)::BIGINT AS ns FROM ({waits}) WHERE {where}"""
 
-# The innermost Python frame, else the innermost frame, of the stack with most of it.
+# Of each stack the innermost Python frame, else the innermost frame; stacks that share it add up.
 FRAME_SQL = """\
-SELECT concat_ws(' ', symbol, nullif(concat_ws(':', file, line), '')) AS frame
-FROM (
-  SELECT stack_hash, sum({column}) AS ns FROM ({waits})
-  WHERE {column} > 0 AND ({where}) AND stack_hash IN (SELECT stack_hash FROM stacks)
-  GROUP BY stack_hash ORDER BY ns DESC, stack_hash LIMIT 1
-) JOIN stacks USING (stack_hash)
-ORDER BY kind IS DISTINCT FROM 'python', depth LIMIT 1"""
+SELECT frame, round(sum(({column}) * weight))::BIGINT AS ns
+FROM ({waits}) JOIN (
+  SELECT stack_hash AS of_stack, arg_min(
+    concat_ws(' ', symbol, nullif(concat_ws(':', file, line), '')),
+    (kind IS DISTINCT FROM 'python', depth)) AS frame
+  FROM stacks GROUP BY stack_hash
+) ON stack_hash = of_stack
+WHERE {column} > 0 AND ({where}) AND frame <> ''
+GROUP BY frame ORDER BY ns DESC, frame LIMIT 1"""
 
 # Up to a moment a holder was off the CPU for its stays that ended by then, and for what has passed
 # of the next one, which is the first to end after it.
@@ -228,7 +222,7 @@ class Waits:
         return TOTAL_SQL.format(column=column, where=where, waits=self.sql)
 
     def frame_sql(self, column: str, where: str = "true") -> str:
-        """Return the SELECT of the frame in which most of it was spent."""
+        """Return the SELECT of the frame in which most of it was spent, and of how much."""
         return FRAME_SQL.format(column=column, where=where, waits=self.sql)
 
     def stretches(self, session: Session, column: str, where: str = "true") -> Sequence[Stretch]:
@@ -258,7 +252,6 @@ def waits_sql(spans: Mapping[ThreadKey, Span], *, by_calls: bool = False) -> str
     )
     return (CALLS_SQL if by_calls else STAYS_SQL).format(
         is_synchronization=IS_SYNCHRONIZATION,
-        is_loader=IS_LOADER.format(names=literal(LOADER_NAMES)),
         of_stacks=of_stacks,
         who=spans_sql(spans),
         is_who=IS_WHO,

@@ -3,6 +3,8 @@
 With counters a GPU is silent where the engine was inactive and no link moved data, in bins of
 ``BIN_NS``; all GPUs must be. Without counters all that is known is when no CUDA call of any thread
 was in progress: a GPU may have worked on then, so such silence is the most that it can have been.
+Where calls were sampled, kept for being slow, or lost, all that is known is when none was that was
+kept.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from gnomon.analysis.intervals import Ints
 from gnomon.analysis.lanes import PARTS
 from gnomon.analysis.operations import CUDA_LAYERS
 from gnomon.analysis.questions import Scope, Span, ThreadKey, literal
+from gnomon.analysis.recorded import lost_rows
 from gnomon.analysis.series import series
 from gnomon.recording.base import Measurements, Session
 
@@ -30,7 +33,8 @@ MOST_SILENCES = 200
 # A call belongs to the bin it begins in; a silence begins where all calls so far have ended.
 CALLS_SQL = """\
 SELECT (ts_ns - duration_ns) // {bin} AS bin, min(ts_ns - duration_ns) AS begin_ns,
-  max(ts_ns) AS end_ns
+  max(ts_ns) AS end_ns,
+  bool_and(coalesce(selection <> 'biased', TRUE) AND coalesce(weight, 1) = 1) AS are_all_kept
 FROM host_calls WHERE {where} AND layer IN ({layers}) AND duration_ns IS NOT NULL
 GROUP BY bin ORDER BY bin"""
 
@@ -53,11 +57,13 @@ class Silences:
     """Stretches of silence in ``span``, in the order of time.
 
     ``by_counters``: told by the GPUs; else by calls, and then the most that it can have been.
+    ``are_all_kept``: every call that was made is recorded, as far as is known.
     """
 
     span: Span
     stretches: Sequence[Span]
     by_counters: bool
+    are_all_kept: bool = True
 
     @property
     def total_ns(self) -> int:
@@ -93,8 +99,7 @@ def silences(measurements: Measurements, session: Session, scope: Scope) -> Sile
     counted = _by_counters(measurements, scope.span)
     if counted is not None:
         return Silences(scope.span, counted, by_counters=True)
-    called = _by_calls(session, scope)
-    return None if called is None else Silences(scope.span, called, by_counters=False)
+    return _by_calls(session, scope)
 
 
 def meanwhile(
@@ -151,7 +156,7 @@ def runs(chosen: Bools, edges: Ints) -> Sequence[Span]:
     ]
 
 
-def _by_calls(session: Session, scope: Scope) -> Sequence[Span] | None:
+def _by_calls(session: Session, scope: Scope) -> Silences | None:
     """Return pauses of ``SHORTEST_NS`` and more between the first call and the last."""
     layers = ", ".join(literal(layer.value) for layer in CUDA_LAYERS)
     rows = session.rows(
@@ -162,4 +167,11 @@ def _by_calls(session: Session, scope: Scope) -> Sequence[Span] | None:
     begins = np.array([row["begin_ns"] for row in rows], dtype=np.int64)
     ends = np.maximum.accumulate(np.array([row["end_ns"] for row in rows], dtype=np.int64))
     pauses = np.flatnonzero(begins[1:] - ends[:-1] >= SHORTEST_NS)
-    return [Span(int(ends[at]), int(begins[at + 1])) for at in map(int, pauses)]
+    lost = lost_rows(session, scope.span)
+    return Silences(
+        scope.span,
+        [Span(int(ends[at]), int(begins[at + 1])) for at in map(int, pauses)],
+        by_counters=False,
+        are_all_kept=all(row["are_all_kept"] for row in rows)
+        and not (lost.calls_lost or lost.losses_uncounted),
+    )

@@ -170,6 +170,7 @@ def waited(did: Mapping[str, float], idle_pct: float | None) -> tuple[str | None
 def _silence(told: Silences) -> dict[str, Any]:
     return {
         "by_counters": told.by_counters,
+        "are_all_kept": told.are_all_kept,
         "count": len(told.stretches),
         "total_ns": told.total_ns,
         "p50_ns": told.length_ns(0.5),

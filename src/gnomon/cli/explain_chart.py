@@ -107,7 +107,8 @@ def _work_row(work: Throughput) -> Row:
 
 
 def _idle_row(picture: Picture) -> Row:
-    title = "GPU idle" if picture.is_idle_measured else "no CUDA call under way"
+    kept = "no CUDA call under way" if picture.are_all_kept else "no CUDA call kept"
+    title = "GPU idle" if picture.is_idle_measured else kept
     series = Series("silence", title, picture.idle_pct)
     return Row(title, "share of the time", [series], "".join(_stacked([series])), "low")
 

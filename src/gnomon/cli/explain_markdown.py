@@ -36,6 +36,7 @@ def _lines(explanation: Explanation, frame: Frame) -> Iterator[str]:
     yield from _section(words.DROPS, words.drops(explanation, frame))
     yield from _section(words.CLOCKS, words.clocks(explanation))
     yield from _section("Not kept while recording", words.lost(explanation))
+    yield from _section(words.SKIPPED, words.skipped(explanation))
     yield from _section(words.UNSEEN, words.unseen(explanation))
     failed = [f"{name}: {reason}" for name, reason in explanation.failed.items()]
     yield from _section("Detectors that failed", failed)

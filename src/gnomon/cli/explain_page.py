@@ -68,6 +68,7 @@ def _body(explanation: Explanation, frame: Frame, picture: Picture, name: str) -
             _section(words.DROPS, words.drops(explanation, frame)),
             _section(words.CLOCKS, words.clocks(explanation)),
             _section("Not kept while recording", words.lost(explanation)),
+            _section(words.SKIPPED, words.skipped(explanation)),
             _section(words.UNSEEN, words.unseen(explanation)),
             _section("Detectors that failed", failed),
         )

@@ -20,6 +20,7 @@ from gnomon.enums import Severity
 from gnomon.mcp.reply import rewritten, visible
 from gnomon.recording.base import Meta
 
+SKIPPED = "Not read"
 UNSEEN = "What could not be seen: there, silence proves nothing"
 DROPS = "Throughput fell"
 CLOCKS = "Clocks of the hosts, which are not corrected"
@@ -88,11 +89,12 @@ def after_start(ts_ns: int, start_ns: int) -> str:
 
 
 def cost(finding: Finding, explanation: Explanation) -> str:
-    """``0.143 s, 0.2 % of the time; 4.0 % of the GPU's peak``."""
-    if finding.lost_seconds is None:
+    """``0.143 s, 0.2 % of the time; 4.0 % of the GPU's peak``; without counters ``at most``."""
+    if finding.cost_seconds is None:
         lost = "no time that was measured"
     else:
-        lost = said(finding.lost_seconds, "s")
+        lost = "at most " if finding.lost_seconds is None else ""
+        lost += said(finding.cost_seconds, "s")
         share_pct = explanation.share_pct(finding)
         if share_pct is not None:
             is_sum = share_pct > 100
@@ -219,6 +221,11 @@ def lost(explanation: Explanation) -> Sequence[str]:
         for one in explanation.losses
         if one.rows
     ]
+
+
+def skipped(explanation: Explanation) -> Sequence[str]:
+    """Return a line for each file that was not read, in part or whole."""
+    return [visible(f"{one.path}: {one.reason}") for one in explanation.skipped]
 
 
 def _counted(number: int, noun: str) -> str:

@@ -42,7 +42,8 @@ def silence(told: Timeline) -> str:
     silences = told.silences
     if silences is None:
         return ""
-    basis = "no GPU had work" if silences.by_counters else "no CUDA call in progress"
+    kept = "CUDA call" if silences.are_all_kept else "CUDA call that was kept"
+    basis = "no GPU had work" if silences.by_counters else f"no {kept} in progress"
     if not silences.stretches:
         return f"silent ({basis}): never"
     (longest,) = silences.longest(1)

@@ -13,6 +13,7 @@ from gnomon.analysis.gpu_idle import GpuIdle, gpu_idle
 from gnomon.analysis.holding import holders
 from gnomon.analysis.latency import Operation, latency
 from gnomon.analysis.overlap import Circumstance, Waits, circumstances
+from gnomon.analysis.producing import Chains, Producer, family
 from gnomon.analysis.questions import Scope, Span, ThreadKey
 from gnomon.analysis.summary import summarize
 from gnomon.analysis.summary_types import GpuSummary
@@ -136,6 +137,25 @@ class Case:
         return {
             one.thread: holders(
                 self.session, waits_of(one), one, self.circumstances.get(one.thread, ()), known
+            )
+            for one in self.workers
+        }
+
+    @cached_property
+    def chains(self) -> Chains:
+        """The threads whose stays are known, and who started whom."""
+        known = {one.thread: one for one in self.activities}
+        return Chains(self.session, known, family(self.session))
+
+    @cached_property
+    def producers(self) -> Mapping[ThreadKey, Sequence[Producer]]:
+        """Threads that made what a worker waited for, for each worker."""
+        return {
+            one.thread: self.chains.producers(
+                waits_of(one),
+                one,
+                self.circumstances.get(one.thread, ()),
+                self.lock_holders[one.thread],
             )
             for one in self.workers
         }

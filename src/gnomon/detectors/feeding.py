@@ -1,15 +1,16 @@
 """What kept a thread from feeding its GPU, as a finding: cost, severity, who, when.
 
-The cost is a sum of measured nanoseconds of the thread. Where the GPU's counters are known, no
-more counts in any stretch of time than the GPU was idle in it: a thread that runs ahead of a busy
+The cost is a sum of measured nanoseconds of the thread. Where the GPU's counters are known, the
+GPU lost no more in any stretch of time than it was idle in it: a thread that runs ahead of a busy
 GPU loses nothing. It is graded as a share of the thread's active time, and told of the stretch of
 time in which nearly all of it was lost (``analysis.concentration``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from gnomon.analysis.activity import ThreadActivity
 from gnomon.analysis.concentration import concentration, span_of
@@ -28,6 +29,11 @@ LEAST_ACTIVE_SHARE = 0.1
 # Of a cause that many threads have: so many of them, the worst ones, and of so few the details.
 MOST_FINDINGS = 8
 MOST_DETAILED = 3
+# What has less of it is not "where it was": neither a frame nor a thread is named.
+SMALLEST_TOLD_SHARE = 0.25
+# Of a thread that stands in for the one that feeds the GPU, which was not recorded.
+MOST_CONFIDENCE_BESIDE = 0.8
+BESIDE = "; that the thread feeds a GPU was not recorded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,21 +81,33 @@ class Part:
 
     def frame(self, case: Case) -> Sequence[Evidence]:
         """Return where in the code most of it was, if stacks tell it. Costs a scan."""
-        query = waits_of(self.worker).frame_sql(self.column, self.where)
+        waits = waits_of(self.worker)
+        query = waits.frame_sql(self.column, self.where)
         found = case.session.rows(query) if case.has_stacks else ()
-        if not found or not found[0]["frame"]:
-            return ()
-        return (proven("most of it in {value}", found[0]["frame"], query, ""),)
+        return largest(found, self.ns, f"SELECT frame FROM ({query})", "{share} of it in")
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """A worker's time that went to a cause, and what its GPU lost of that as far as is known.
+
+    ``long_ns``: of it, in stays so long that they are no part of the thread's active time.
+    """
+
+    thread_ns: int
+    lost_ns: int
+    long_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """``lost_ns`` of what was measured in ``span``: all of it, but what the GPU was busy for.
+    """``thread_ns`` were measured in ``span``; the GPU lost ``lost_ns`` of them, being idle.
 
-    ``share``: of the thread's active time, 0 to 1. ``gpu_idle_ns``: of the thread's GPU in
-    ``span``; None where that was not measured.
+    Where nobody measured that, they are the same. ``share``: of the thread's active time, 0 to 1.
+    ``gpu_idle_ns``: of the thread's GPU in ``span``; None where that was not measured.
     """
 
+    thread_ns: int
     lost_ns: int
     share: float
     severity: Severity
@@ -117,6 +135,23 @@ class Said:
     confidence_reason: str
 
 
+def largest(
+    rows: Sequence[Mapping[str, Any]], of: float, query: str, text: str
+) -> Sequence[Evidence]:
+    """Return the name that comes first as evidence, with its share; nothing where that is small.
+
+    ``rows``: a name and how much there is of it, the largest first; ``query`` gives this name
+    again. ``{share}`` in the text is replaced.
+    """
+    if not rows or of <= 0:
+        return ()
+    name, much = rows[0].values()
+    share = min(1.0, float(much or 0) / of)
+    if not name or share < SMALLEST_TOLD_SHARE:
+        return ()
+    return (proven(f"{text.format(share=f'{100 * share:.0f} %')} {{value}}", name, query, ""),)
+
+
 def part_of(
     case: Case,
     worker: ThreadActivity,
@@ -131,7 +166,11 @@ def part_of(
 
 
 def costly(
-    case: Case, parts: Iterable[Part], *, recurs: bool = False
+    case: Case,
+    parts: Iterable[Part],
+    *,
+    recurs: bool = False,
+    at_most: Severity = Severity.CRITICAL,
 ) -> Iterator[tuple[Part, Cost, bool]]:
     """Yield the parts that are worth a word, the ``MOST_FINDINGS`` largest at most.
 
@@ -140,7 +179,7 @@ def costly(
     """
     largest = sorted(parts, key=lambda part: -part.ns)[:MOST_FINDINGS]
     for place, part in enumerate(largest):
-        found = cost_of(case, part, recurs=recurs)
+        found = cost_of(case, part, recurs=recurs, at_most=at_most)
         if found is not None:
             yield *found, place < MOST_DETAILED
 
@@ -175,36 +214,31 @@ def cost_of(
             part = inside
         else:
             stretches = found.of
-    lost_ns = part.ns
     idle = case.idle_of(worker.thread)
-    if idle is not None:
-        lost_ns = min(lost_ns, idle.bounded_ns(stretches))
-    span = span_of(stretches)
-    cost = graded(case, worker, lost_ns, span, long_ns=part.long_ns, at_most=at_most)
+    lost_ns = part.ns if idle is None else min(part.ns, idle.bounded_ns(stretches))
+    spent = Spent(part.ns, lost_ns, part.long_ns)
+    cost = graded(case, worker, spent, span_of(stretches), at_most=at_most)
     return None if cost is None else (part, cost)
 
 
 def graded(
     case: Case,
     worker: ThreadActivity,
-    lost_ns: int,
+    spent: Spent,
     span: Span,
     *,
-    long_ns: int = 0,
     at_most: Severity = Severity.CRITICAL,
 ) -> Cost | None:
-    """Return a loss of a worker with its severity; None where it is not worth a word.
-
-    ``long_ns``: of it, in stays so long that they are no part of the thread's active time.
-    """
-    share = lost_ns / _time_to_lose_ns(case, worker, long_ns)
+    """Return what a worker spent with its severity; None where it is not worth a word."""
+    share = spent.lost_ns / _time_to_lose_ns(case, worker, spent.long_ns)
     severity = severity_of(share, at_most=milder(at_most, most_severe(worker)))
-    if severity is None or lost_ns < SHORTEST_NS:
+    if severity is None or spent.lost_ns < SHORTEST_NS:
         return None
     span = Span(max(span.from_ns, case.span.from_ns), min(span.to_ns, case.span.to_ns))
     idle = case.idle_of(worker.thread)
     return Cost(
-        lost_ns=lost_ns,
+        thread_ns=spent.thread_ns,
+        lost_ns=spent.lost_ns,
         share=share,
         severity=severity,
         span=span,
@@ -216,12 +250,13 @@ def graded(
 def most_severe(worker: ThreadActivity) -> Severity:
     """Return how bad a worker's loss can be called.
 
-    Where nobody makes CUDA calls, a process's first thread may be the one that matters; of others
-    nothing is known.
+    Where nobody feeds a GPU, who makes CUDA calls, or is a process's first thread, may be the one
+    that matters; of others nothing is known.
     """
-    if worker.operations:
+    if worker.feeds_gpu:
         return Severity.CRITICAL
-    return Severity.WARNING if worker.thread.tid == worker.thread.pid else Severity.INFO
+    is_first = worker.thread.tid == worker.thread.pid
+    return Severity.WARNING if worker.operations or is_first else Severity.INFO
 
 
 def _time_to_lose_ns(case: Case, worker: ThreadActivity, long_ns: int) -> float:
@@ -240,9 +275,12 @@ def finding(case: Case, worker: ThreadActivity, cause: Cause, cost: Cost, said: 
         to_ns=cost.span.to_ns,
         evidence=said.evidence,
         remedy=said.remedy,
-        confidence=said.confidence,
-        confidence_reason=said.confidence_reason,
-        lost_seconds=cost.lost_ns / 1e9,
+        confidence=said.confidence
+        if worker.feeds_gpu
+        else min(said.confidence, MOST_CONFIDENCE_BESIDE),
+        confidence_reason=said.confidence_reason + ("" if worker.feeds_gpu else BESIDE),
+        thread_seconds=cost.thread_ns / 1e9,
+        lost_seconds=None if cost.gpu_idle_ns is None else cost.lost_ns / 1e9,
         lost_pct=cost.lost_pct,
         gpu=cost.gpu,
         **case.who(thread),

@@ -62,7 +62,8 @@ class ToldLoss(TypedDict):
     from_ns: int
     to_ns: int
     gpu: str | None
-    lost_seconds: float
+    thread_seconds: float
+    lost_seconds: float | None
     lost_pct: float | None
 
 
@@ -70,9 +71,10 @@ class ToldLoss(TypedDict):
 class Finding:
     """One thing that is wrong, or worth knowing (severity ``info``).
 
-    ``lost_pct``: share of the GPU's peak in [from_ns, to_ns]; None where no counters were
-    recorded. ``lost_seconds``: time that was measured to be lost to the cause. ``confidence``: 0
-    to 1, with its reason.
+    ``thread_seconds``: time of threads that went to the cause, added over those that waited at
+    once. ``lost_seconds``: what GPUs lost by it, at most what they were idle; None where no
+    counters tell that. ``lost_pct``: the same as a share of the GPU's peak in [from_ns, to_ns].
+    ``confidence``: 0 to 1, with its reason.
     """
 
     cause: Cause
@@ -83,6 +85,7 @@ class Finding:
     remedy: str
     confidence: float
     confidence_reason: str
+    thread_seconds: float | None = None
     lost_seconds: float | None = None
     lost_pct: float | None = None
     gpu: str | None = None
@@ -95,6 +98,11 @@ class Finding:
     ruled_out: Sequence[RuledOut] = ()
     expected_gain: Gain | None = None
 
+    @property
+    def cost_seconds(self) -> float | None:
+        """What it is graded and ranked by: the GPU's loss, else the most that it can be."""
+        return self.thread_seconds if self.lost_seconds is None else self.lost_seconds
+
     def to_json(self) -> dict[str, Any]:
         """Return what ``gnomon explain --json`` prints of it."""
         return asdict(self)
@@ -106,7 +114,7 @@ def ranked(findings: Sequence[Finding]) -> list[Finding]:
         findings,
         key=lambda one: (
             ORDER[one.severity],
-            -(one.lost_seconds or 0.0),
+            -(one.cost_seconds or 0.0),
             one.cause,
             one.from_ns,
             one.pid or 0,

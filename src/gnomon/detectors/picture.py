@@ -42,7 +42,8 @@ class Picture:
     """Series and lanes over one grid of bins.
 
     ``idle_pct``: how long GPUs had nothing to do, their mean (``is_idle_measured``), else how long
-    no CUDA call was under way; ``silences``: the longest stretches of next to nothing but that.
+    no CUDA call was under way, of those that were kept (``are_all_kept``: that is all of them);
+    ``silences``: the longest stretches of next to nothing but that.
     ``work``: None where none is recorded. ``names``: of threads.
     """
 
@@ -54,6 +55,7 @@ class Picture:
     idle_pct: Values
     silences: Sequence[Span]
     is_idle_measured: bool
+    are_all_kept: bool = True
 
 
 def picture(case: Case) -> Picture:
@@ -73,6 +75,7 @@ def picture(case: Case) -> Picture:
         idle_pct=_covered(grid, silent) if measured is None else measured,
         silences=silent,
         is_idle_measured=measured is not None,
+        are_all_kept=found is None or found.are_all_kept,
     )
 
 

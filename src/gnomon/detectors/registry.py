@@ -16,7 +16,7 @@ from gnomon.detectors import causes
 from gnomon.detectors.case import Case
 from gnomon.detectors.finding import Finding, ranked
 from gnomon.detectors.needs import Need
-from gnomon.detectors.unbounded import without_counters
+from gnomon.detectors.unbounded import held
 
 # A third party names "package.module:function" in this group; the function takes a Case.
 ENTRY_POINTS = "gnomon.detectors"
@@ -60,9 +60,9 @@ def diagnose(case: Case, chosen: Mapping[str, Detector] | None = None) -> Diagno
 
 
 def _held(detect: Detector, case: Case) -> Iterable[Finding]:
-    """Yield what a detector finds, as far as it can be held without counters."""
+    """Yield what a detector finds, as far as it can be held."""
     for finding in detect(case):
-        yield without_counters(case, finding)
+        yield held(case, finding)
 
 
 def attempted(

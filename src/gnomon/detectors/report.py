@@ -60,9 +60,9 @@ class Explanation:
 
     def share_pct(self, finding: Finding) -> float | None:
         """Return what a finding cost, in percent of the span; over 100 where threads add up."""
-        if finding.lost_seconds is None or self.span.seconds <= 0:
+        if finding.cost_seconds is None or self.span.seconds <= 0:
             return None
-        return 100 * finding.lost_seconds / self.span.seconds
+        return 100 * finding.cost_seconds / self.span.seconds
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data for ``json.dumps``."""

@@ -17,11 +17,10 @@ from gnomon.detectors.finding import Evidence, Finding, RuledOut
 from gnomon.detectors.report import Explanation, opened, whole
 from gnomon.detectors.titles import TITLES
 from gnomon.mcp.desk import Desk, Time, iso
-from gnomon.mcp.reply import rewritten, said
+from gnomon.mcp.reply import named, rewritten, said
 
 # Names and patterns of ours, and of functions: no blanks, so no sentences.
 _HARMLESS = re.compile(r"[!-&(-~]{0,200}")
-_IDENTIFIER = re.compile(r"[A-Za-z_][\w.:-]{0,63}", re.ASCII)
 
 
 @contextmanager
@@ -30,11 +29,6 @@ def case_of(desk: Desk, since: Time | None, until: Time | None) -> Iterator[Case
     span = whole(desk.bounds()) if since is until is None else Span(*desk.window(since, until))
     with opened(desk.recording, span) as case:
         yield case
-
-
-def named(text: str | None) -> str | dict[str, str] | None:
-    """Return a name plainly where it can only be one; else marked as a process's words."""
-    return text if text is None or _IDENTIFIER.fullmatch(text) else said(text)
 
 
 def thread(key: ThreadKey) -> dict[str, Any]:
@@ -90,7 +84,8 @@ def looked(explanation: Explanation) -> dict[str, Any]:
     """Return the facts that every answer about findings begins with."""
     span = explanation.span
     facts = explanation.looked
-    return {
+    skipped = [said(f"{one.path}: {one.reason}") for one in explanation.skipped]
+    return ({"skipped_files": skipped} if skipped else {}) | {
         "from_ns": span.from_ns,
         "to_ns": span.to_ns,
         "looked_at": {
@@ -106,22 +101,26 @@ def looked(explanation: Explanation) -> dict[str, Any]:
 
 
 def _where_and_when(finding: Finding) -> dict[str, Any]:
-    lost_seconds = finding.lost_seconds
     return known(
         {
-            "lost_ns": None if lost_seconds is None else round(lost_seconds * 1e9),
+            "lost_ns": _ns(finding.lost_seconds),
+            "thread_ns": _ns(finding.thread_seconds),
             "lost_pct_of_peak": finding.lost_pct,
             "from_ns": finding.from_ns,
             "to_ns": finding.to_ns,
             "from": iso(finding.from_ns),
             "to": iso(finding.to_ns),
-            "gpu": finding.gpu,
+            "gpu": named(finding.gpu),
             "rank": finding.rank,
             **thread(ThreadKey(finding.host, finding.pid, finding.tid)),
             "thread": said(finding.thread),
             "operation": named(finding.operation),
         }
     )
+
+
+def _ns(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds * 1e9)
 
 
 def _proof(proof: Evidence | RuledOut, *, has_query: bool) -> dict[str, Any]:

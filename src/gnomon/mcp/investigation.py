@@ -21,7 +21,8 @@ it reads 100 while a GPU does almost nothing.
 4. get_timeline: find the window in which the loss happens, and a healthy one beside it. Narrow \
 since and until down until the edges are sharp; get_sol by=phase where phases were marked.
 5. get_causal_chains of the bad window, and get_check of the healthy one: a cause that both have \
-is not what changed. For each chain read lost_ns, the thread, because, and ruled_out.
+is not what changed. For each chain read lost_ns (what the GPU lost; where no counters tell that, \
+thread_ns is the most that it can be), the thread, because, and ruled_out.
 6. Where a chain leaves open what a thread waited for: get_trace_stats (which calls, how long, how \
 much of it off the CPU) and get_stacks of that tid. get_events and get_processes tell what else \
 differs (a limit, an error, a neighbour).

@@ -26,12 +26,24 @@ SIGNIFICANT_DIGITS = 5
 DECIMALS = 6
 
 _INVISIBLE = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
+# A name that can be nothing else: no blanks, so no sentence.
+_IDENTIFIER = re.compile(r"[A-Za-z_][\w.:-]{0,63}", re.ASCII)
 _LITERAL = re.compile(r"'(?:[^']|'')*'")
 
 
 def said(text: object) -> dict[str, str] | None:
     """Mark a text as written by an observed program; None stays None."""
     return None if text is None else {MARK: cut(visible(str(text)))}
+
+
+def named(text: str | None) -> str | dict[str, str] | None:
+    """Return a name plainly where it can only be one; else marked as a process's words."""
+    return text if text is None or _IDENTIFIER.fullmatch(text) else said(text)
+
+
+def marked(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row of which every text is a name, or marked."""
+    return {name: named(value) if isinstance(value, str) else value for name, value in row.items()}
 
 
 def visible(text: str) -> str:

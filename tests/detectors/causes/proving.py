@@ -17,6 +17,16 @@ def proved(case, findings):
     return found
 
 
+def assert_of_the_gpu(world, finding, truth):
+    """What the GPU lost is told where counters say it, and nowhere else."""
+    if not world.knobs.counters:
+        assert finding.lost_seconds is None
+        return
+    assert finding.lost_seconds <= finding.thread_seconds
+    # When in a bin of 100 ms a GPU was idle is not known.
+    assert finding.lost_seconds == pytest.approx(truth.gpu_idle_seconds, rel=0.25)
+
+
 def found_loss(case, detect, world, tolerance, severity=Severity.WARNING):
     """Return a finding for each truth of a world that is worth a word, with the loss it is due."""
     found = {finding.tid: finding for finding in proved(case, detect(case))}
@@ -27,6 +37,7 @@ def found_loss(case, detect, world, tolerance, severity=Severity.WARNING):
         finding = found[truth.tid]
         assert finding.cause == truth.cause
         assert finding.pid == truth.pid
-        assert finding.lost_seconds == pytest.approx(truth.lost_seconds, rel=tolerance)
+        assert finding.thread_seconds == pytest.approx(truth.lost_seconds, rel=tolerance)
+        assert_of_the_gpu(world, finding, truth)
         assert finding.severity is severity
     return list(found.values())

@@ -22,7 +22,7 @@ def test_a_start_that_costs_little_is_worth_knowing(tmp_path, case_of):
     (found,) = proved(case, detect(case))
 
     assert found.severity is Severity.INFO
-    assert found.lost_seconds == pytest.approx(0.12, rel=0.2)
+    assert found.thread_seconds == pytest.approx(0.12, rel=0.2)
 
 
 FIRST = {"first_call": 1, "bytes": 4}

@@ -69,8 +69,41 @@ def test_calls_alone_can_tell_it(case_with):
     case = case_with(host_calls=rows)
     (found,) = proved(case, detect(case))
 
-    assert found.lost_seconds == pytest.approx(0.1)
+    assert found.thread_seconds == pytest.approx(0.1)
     assert found.lost_pct is None
+
+
+@pytest.mark.parametrize(("tid", "severity"), [(1, Severity.WARNING), (2, Severity.INFO)])
+def test_where_nobody_is_known_to_feed_a_gpu_less_is_claimed(case_with, tid, severity):
+    stays = [queued(10 * n * MS, 5 * MS, tid=tid) for n in range(50)]
+    case = case_with(off_cpu=stays)
+    (found,) = proved(case, detect(case))
+
+    assert found.severity is severity
+    assert "feeds a GPU was not recorded" in found.confidence_reason
+    assert found.confidence <= 0.8
+
+
+def test_calls_that_are_all_within_others_feed_no_gpu(case_with):
+    launches = [call(n * 10 * MS, MS, "cuLaunchKernel", depth=1) for n in range(101)]
+    stays = [queued((10 * n + 2) * MS, 5 * MS) for n in range(100)]
+    case = case_with(host_calls=launches, off_cpu=stays)
+    (found,) = proved(case, detect(case))
+
+    assert found.severity is Severity.WARNING
+    assert "feeds a GPU was not recorded" in found.confidence_reason
+
+
+@pytest.mark.parametrize(("others", "shares"), [(0, [100]), (2, [34]), (9, [])])
+def test_who_had_the_cpu_is_named_with_the_share_and_not_for_a_small_one(case_with, others, shares):
+    launches = [call(n * 10 * MS, MS, "cudaLaunchKernel") for n in range(101)]
+    who = [{"preemptor_tid": 70 + n % (1 + others), "preemptor_name": "x"} for n in range(100)]
+    stays = [queued((10 * n + 2) * MS, MS, **who[n]) for n in range(100)]
+    case = case_with(host_calls=launches, off_cpu=stays)
+    (found,) = proved(case, detect(case))
+
+    told = [one.text for one in found.evidence if "the CPU was meanwhile" in one.text]
+    assert told == [f"the CPU was meanwhile, for {share} % of it, with x" for share in shares]
 
 
 def test_what_looks_alike_is_ruled_out_with_its_number(case_with):

@@ -35,7 +35,7 @@ def test_the_rows_lost_are_those_that_are_missing(tmp_path, case_of, share):
     assert lost.value == world.truth[0].count
     # A row that ends where the span begins is not in it.
     assert kept.value == pytest.approx(len(world.kept_calls()), abs=1)
-    assert found.lost_seconds is None
+    assert found.thread_seconds is None
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def test_managed_memory_beyond_the_gpu_speaks_for_itself(tmp_path, case_of):
     case = case_of(world.record(tmp_path))
     (found,) = proved(case, detect(case))
 
-    assert (found.severity, found.lost_seconds) == (Severity.WARNING, None)
+    assert (found.severity, found.thread_seconds) == (Severity.WARNING, None)
 
 
 def test_reading_a_disk_is_no_spill(tmp_path, case_of):

@@ -6,7 +6,7 @@ from gnomon.detectors.causes.host_memory_spill import detect as detect_spill
 from gnomon.detectors.causes.io_wait import detect
 from gnomon.enums import Severity
 from tests.analysis.recordings import BEGIN_NS, MS, SECOND, call
-from tests.analysis.stays import read, stack
+from tests.analysis.stays import read, stack, stay
 from tests.detectors.causes.proving import found_loss, proved
 from tests.detectors.worlds import World
 
@@ -50,6 +50,29 @@ def test_a_thread_that_reads_beside_one_that_feeds_the_gpu_is_not_looked_at(case
     assert list(detect(case)) == []
 
 
+@pytest.mark.parametrize(
+    ("frames", "told"), [(1, ["100 % of it in f0"]), (3, ["34 % of it in f0"]), (9, [])]
+)
+def test_a_frame_is_told_with_its_share_and_not_for_a_small_one(case_with, frames, told):
+    rows = [read(n * 10 * MS, 5 * MS, stack_hash=n % (frames)) for n in range(50)]
+    stacks = [one for number in range(frames) for one in stack(number, f"f{number}")]
+    case = case_with(off_cpu=rows, stacks=stacks)
+    (found,) = proved(case, detect(case))
+
+    assert [one.text for one in found.evidence if " of it in " in one.text] == told
+
+
+def test_of_sampled_waits_the_rest_of_each_counts_as_often_as_the_wait(case_with):
+    """Waits of 5 ms, 4 of them for the disk, each standing for three."""
+    parts = {"run_queue_ns": MS, "io_ns": 4 * MS, "voluntary_ns": 0}
+    sampled = {"weight": 3.0, "selection": "uniform"}
+    rows = [stay(n * 10 * MS, 5 * MS, **parts, **sampled) for n in range(20)]
+    case = case_with(off_cpu=rows)
+    (found,) = proved(case, detect(case))
+
+    assert found.ruled_out[0].value == 20 * 3 * MS
+
+
 def test_pages_from_swap_are_another_cause(case_with):
     rows = [read(n * 10 * MS, 5 * MS, stack_hash=1) for n in range(50)]
     case = case_with(off_cpu=rows, stacks=stack(1, "do_swap_page"))
@@ -78,5 +101,5 @@ def test_no_nanosecond_is_claimed_for_a_disk_and_for_swap(case_with):
     )
     (disk,), (spill,) = proved(case, detect(case)), proved(case, detect_spill(case))
 
-    assert disk.lost_seconds == pytest.approx(300 * 2e-3)
-    assert spill.lost_seconds == pytest.approx(99 * 2e-3)
+    assert disk.thread_seconds == pytest.approx(300 * 2e-3)
+    assert spill.thread_seconds == pytest.approx(99 * 2e-3)

@@ -43,8 +43,8 @@ def test_time_that_follows_bytes_is_theirs(tmp_path, case_of):
 
     assert finding.cause == "transfer_size"
     assert finding.severity is Severity.CRITICAL
-    assert finding.lost_seconds == pytest.approx(sum(SIZES) / 8e9)
-    assert finding.lost_seconds < length_ns / 1e9
+    assert finding.thread_seconds == pytest.approx(sum(SIZES) / 8e9)
+    assert finding.thread_seconds < length_ns / 1e9
     assert (finding.from_ns, finding.operation) == (BEGIN_NS + 200 * US, "cudaMemcpyAsync")
     assert any("moved 14 GB" in one.text for one in finding.evidence)
 
@@ -55,7 +55,7 @@ def test_beyond_what_the_link_needs_it_is_the_rates_loss(tmp_path, case_of):
 
     (finding,) = proved(case, detect(case))
 
-    assert finding.lost_seconds == pytest.approx(sum(SIZES) / (0.8 * 63.015e9), rel=1e-3)
+    assert finding.thread_seconds == pytest.approx(sum(SIZES) / (0.8 * 63.015e9), rel=1e-3)
 
 
 def test_time_that_does_not_follow_bytes_may_be_a_wait_for_the_gpu(tmp_path, case_of):

@@ -44,7 +44,7 @@ def test_no_nanosecond_is_claimed_twice(tmp_path, case_of):
     case = case_of(world.record(tmp_path))
     claimed = {}
     for cause in (input_pipeline_stall, voluntary_wait):
-        claimed |= {one.cause: one.lost_seconds for one in cause.detect(case)}
-    claimed |= {one.cause: one.lost_seconds for one in detect(case)}
+        claimed |= {one.cause: one.thread_seconds for one in cause.detect(case)}
+    claimed |= {one.cause: one.thread_seconds for one in detect(case)}
 
     assert claimed == {one.cause: pytest.approx(one.lost_seconds, rel=0.03) for one in world.truth}

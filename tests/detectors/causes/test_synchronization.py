@@ -51,4 +51,4 @@ def test_time_off_the_cpu_is_left_to_other_causes(case_with):
     (found,) = proved(case, detect(case))
 
     # Of 305 us until the end of the next launch, less 200 us.
-    assert found.lost_seconds == pytest.approx(399 * 105e-6)
+    assert found.thread_seconds == pytest.approx(399 * 105e-6)

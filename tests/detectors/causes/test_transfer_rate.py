@@ -44,7 +44,7 @@ def test_without_a_link_the_best_rate_is_what_can_be_reached(case_with):
 
     assert found.cause is Cause.TRANSFER_RATE
     # 80 copies of 30 MB, at 4 instead of 24 GB/s.
-    assert found.lost_seconds == pytest.approx(80 * 0.03 * (1 / 4 - 1 / 24), rel=0.01)
+    assert found.thread_seconds == pytest.approx(80 * 0.03 * (1 / 4 - 1 / 24), rel=0.01)
     assert found.severity is Severity.CRITICAL
 
 

@@ -45,7 +45,7 @@ def test_an_idle_server_is_worth_knowing_and_no_more(tmp_path, case_of, seed):
 
     assert found.severity is Severity.INFO
     assert found.expected_gain is None
-    assert any(one.text == "woken by: APIServer" for one in found.evidence)
+    assert any(one.text == "100 % of it was ended by APIServer" for one in found.evidence)
 
 
 def test_waiting_for_another_thread_that_feeds_the_gpu_is_no_loss(case_with):

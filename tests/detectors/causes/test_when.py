@@ -10,6 +10,7 @@ from tests.detectors.worlds import World
 SECOND = 1_000_000_000
 CAUSES = (
     "cpu_contention",
+    "first_use_loading",
     "io_wait",
     "voluntary_wait",
     "input_pipeline_stall",
@@ -38,4 +39,4 @@ def test_a_fault_in_a_window_is_told_of_that_window(tmp_path, case_of, cause):
     assert found
     assert abs(found[0].from_ns - truth.from_ns) < 1.1 * SECOND
     assert abs(found[0].to_ns - truth.to_ns) < 1.1 * SECOND
-    assert found[0].lost_seconds == pytest.approx(truth.lost_seconds, rel=0.15)
+    assert found[0].thread_seconds == pytest.approx(truth.lost_seconds, rel=0.15)

@@ -22,7 +22,7 @@ from gnomon.analysis.copies import (
 )
 from gnomon.analysis.memory_use import MOST_BYTES
 from gnomon.detectors.case import Case
-from gnomon.detectors.causes._loss import Figure, Loss, figures, loss_of
+from gnomon.detectors.causes._loss import Figure, Loss, commonest, figures, loss_of, operation_of
 from gnomon.detectors.finding import Finding, Gain
 from gnomon.detectors.grading import INFO_SHARE, severity_of
 from gnomon.enums import Cause, CopyDirection, Severity
@@ -108,10 +108,10 @@ def _finding(
     *,
     is_link_known: bool,
 ) -> Finding:
-    operation, moved, size, rate = figures(
+    operation = commonest(case, loss.sql, "{share} of them were")
+    moved, size, rate = figures(
         case,
         loss.sql,
-        Figure("most of them were {value}", "mode(operation)", ""),
         Figure("together they moved {value}", "sum(bytes)::BIGINT", "bytes"),
         Figure("half of them moved {value} and more", "quantile_disc(bytes, 0.5)", "bytes"),
         Figure(
@@ -132,12 +132,13 @@ def _finding(
         severity=severity,
         **loss.told,
         **case.who(one.thread),
-        operation=str(operation.value),
+        operation=operation_of(operation),
         evidence=(
             loss.evidence(
                 f"{loss.pieces:,} large copies ({WAYS[way]}) waited {{value}} for their bytes, at "
                 f"{reachable / 1e9:.3g} GB/s, {against}"
             ),
+            *operation,
             moved,
             size,
             rate,

@@ -8,6 +8,7 @@ the stretch of time in which nearly all of it was lost (``analysis.concentration
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gnomon.analysis.activity import ThreadActivity
@@ -16,6 +17,7 @@ from gnomon.analysis.coverage import losses
 from gnomon.analysis.gpu_idle import Stretch
 from gnomon.analysis.questions import Span, ThreadKey
 from gnomon.detectors.case import Case, proven
+from gnomon.detectors.feeding import largest
 from gnomon.detectors.finding import Evidence, ToldLoss
 from gnomon.detectors.needs import NEGLIGIBLE_SHARE
 
@@ -27,7 +29,7 @@ FROM ({pieces}) GROUP BY bin ORDER BY bin"""
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """Time that a thread lost: ``lost_ns`` in ``pieces`` pieces, of it ``idle_ns`` on its GPU.
+    """A thread's time: ``lost_ns`` in ``pieces`` pieces, of which its GPU lost ``idle_ns``.
 
     ``sql`` gives these pieces, ``bins`` bounds their ends where there are others outside of it.
     ``idle_ns`` is ``lost_ns`` where no counters bound it, ``gpu`` None. ``share``: of the time in
@@ -58,7 +60,8 @@ class Loss:
             from_ns=self.from_ns,
             to_ns=self.to_ns,
             gpu=self.gpu,
-            lost_seconds=self.lost_ns / 1e9,
+            thread_seconds=self.lost_ns / 1e9,
+            lost_seconds=None if self.gpu is None else self.idle_ns / 1e9,
             lost_pct=self.lost_pct,
         )
 
@@ -75,6 +78,25 @@ class Figure:
     text: str
     aggregate: str
     unit: str
+
+
+def commonest(case: Case, pieces_sql: str, text: str) -> tuple[Evidence, ...]:
+    """Return the operation that most pieces are of, with its share; nothing where that is small.
+
+    ``{share}`` in the text is replaced, the name comes after it.
+    """
+    query = (
+        "SELECT operation, count(*) AS pieces, sum(count(*)) OVER () AS of_all "
+        f"FROM ({pieces_sql}) GROUP BY operation ORDER BY pieces DESC, operation LIMIT 1"
+    )
+    rows = case.session.rows(query)
+    of_all = float(rows[0].pop("of_all")) if rows else 0.0
+    return tuple(largest(rows, of_all, f"SELECT operation FROM ({query})", text))
+
+
+def operation_of(told: Sequence[Evidence]) -> str | None:
+    """Return the operation that ``commonest`` told."""
+    return next((str(one.value) for one in told), None)
 
 
 def figures(case: Case, pieces_sql: str, *asked: Figure) -> tuple[Evidence, ...]:

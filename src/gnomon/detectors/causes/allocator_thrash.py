@@ -17,7 +17,7 @@ from gnomon.analysis.latency import among
 from gnomon.analysis.operations import CUDA_LAYERS, Kind
 from gnomon.analysis.questions import literal
 from gnomon.detectors.case import Case
-from gnomon.detectors.causes._loss import Figure, Loss, figures, loss_of
+from gnomon.detectors.causes._loss import Figure, Loss, commonest, figures, loss_of, operation_of
 from gnomon.detectors.finding import Finding, Gain
 from gnomon.detectors.grading import INFO_SHARE, severity_of
 from gnomon.detectors.needs import Need
@@ -94,10 +94,10 @@ def _sql(case: Case, one: ThreadActivity) -> str:
 
 def _finding(case: Case, one: ThreadActivity, loss: Loss, severity: Severity) -> Finding:
     seconds = (one.span.to_ns - _warm_ns(one)) / 1e9
-    operation, releases, allocated = figures(
+    operation = commonest(case, loss.sql, "{share} of the calls were")
+    releases, allocated = figures(
         case,
         loss.sql,
-        Figure("most calls were {value}", "mode(operation)", ""),
         Figure(
             f"{{value}} of them were releases, {loss.pieces / seconds:.3g} calls a second in all",
             "count(*) FILTER (is_release)",
@@ -114,10 +114,10 @@ def _finding(case: Case, one: ThreadActivity, loss: Loss, severity: Severity) ->
         severity=severity,
         **loss.told,
         **case.who(one.thread),
-        operation=str(operation.value),
+        operation=operation_of(operation),
         evidence=(
             loss.evidence(f"{loss.pieces:,} allocations and releases took {{value}}"),
-            operation,
+            *operation,
             releases,
             allocated,
         ),
@@ -135,11 +135,6 @@ def _finding(case: Case, one: ThreadActivity, loss: Loss, severity: Severity) ->
         ),
         remedy=REMEDY,
         expected_gain=Gain(loss.idle_ns / 1e9, "s", "if blocks were used again"),
-        confidence=0.7 if loss.gpu is None else 0.9,
-        confidence_reason="the calls' own time was measured; "
-        + (
-            "whether the GPU had work meanwhile was not recorded"
-            if loss.gpu is None
-            else "counters say how much of it the GPU was idle"
-        ),
+        confidence=0.9,
+        confidence_reason="the calls' own time was measured",
     )

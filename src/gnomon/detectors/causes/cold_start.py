@@ -117,11 +117,12 @@ def _finding(case: Case, process: ThreadKey, rows: list[dict[str, Any]], calls: 
     lost_ns = sum(row["lost_ns"] for row in rows)
     longest = max(rows, key=lambda row: row["lost_ns"])
     thread = ThreadKey(process.host, process.pid, longest["tid"])
-    of_thread = f"SELECT * FROM ({calls}) WHERE {thread.condition}"
-    loss = loss_of_thread(case, thread, of_thread)
+    loss = loss_of_thread(case, thread, calls, is_whole=True)
+    is_bounded = loss is not None and loss.gpu is not None
+    cost_ns = loss.idle_ns if loss is not None else lost_ns
     return Finding(
         cause=Cause.COLD_START,
-        severity=_severity(case, lost_ns),
+        severity=_severity(case, cost_ns),
         from_ns=min(row["ts_ns"] - row["duration_ns"] for row in rows),
         to_ns=max(row["ts_ns"] for row in rows),
         host=process.host,
@@ -130,7 +131,8 @@ def _finding(case: Case, process: ThreadKey, rows: list[dict[str, Any]], calls: 
         thread=case.name_of(thread),
         rank=case.rank_of(thread),
         operation=longest["operation"],
-        lost_seconds=lost_ns / 1e9,
+        thread_seconds=lost_ns / 1e9,
+        lost_seconds=cost_ns / 1e9 if is_bounded else None,
         lost_pct=None if loss is None else loss.lost_pct,
         gpu=None if loss is None else loss.gpu,
         evidence=_evidence(case, calls, len(rows), longest["operation"]),
@@ -143,7 +145,7 @@ def _finding(case: Case, process: ThreadKey, rows: list[dict[str, Any]], calls: 
             ),
         ),
         remedy=REMEDY,
-        expected_gain=Gain(lost_ns / 1e9, "s", "once in the life of each process"),
+        expected_gain=Gain(cost_ns / 1e9, "s", "once in the life of each process"),
         confidence=0.9,
         confidence_reason="the recorder marked which calls were the first of their function",
     )

@@ -4,7 +4,9 @@ Measured: for each collective, how long the other ranks had entered it before th
 (``analysis.collectives``), summed over ranks by who was last. Of this, in each second, no more
 counts than the late rank's GPU had nothing to do: by its counters, else between its waits for the
 GPU and its next launch. Without both nothing is claimed, because a host may come late while its GPU
-still has work. Across hosts only what exceeds the uncertainty of both clocks counts.
+still has work; where launches were kept for being slow, it is information, because the next one may
+not have been kept. A rank that was loading kernels (``_loads``) is no straggler while it did: that
+is ``first_use_loading``. Across hosts only what exceeds the uncertainty of both clocks counts.
 
 Not seen: a rank whose GPU alone is slow, which enqueues in time; that takes the durations of the
 collective's kernels, where they are recorded.
@@ -16,7 +18,7 @@ for any reason: that is information.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from gnomon.analysis.clock_error import ClockError, clock_errors
 from gnomon.analysis.collectives import (
@@ -29,8 +31,11 @@ from gnomon.analysis.collectives import (
     waits_sql,
 )
 from gnomon.analysis.concentration import BIN_NS
+from gnomon.analysis.latency import Operation
+from gnomon.analysis.operations import DISPATCH
 from gnomon.detectors.case import Case
-from gnomon.detectors.finding import Evidence, Finding, Gain
+from gnomon.detectors.causes._loads import loads_sql, may_have_loaded
+from gnomon.detectors.finding import Evidence, Finding, Gain, RuledOut
 from gnomon.detectors.grading import INFO_SHARE, severity_of
 from gnomon.detectors.needs import Need
 from gnomon.enums import Cause, Severity
@@ -47,6 +52,20 @@ REMEDY = (
 )
 
 
+# A load counts as far as another rank waited meanwhile, in the second in which the late one came.
+LOADING_SQL = """\
+SELECT bucket, sum(greatest(0, least(ts_ns, last_ns) - greatest(ts_ns - lost_ns, first_ns)))::BIGINT
+  AS loading_ns
+FROM (
+  {waits}
+  SELECT (last_ns - 1) // {bucket} AS bucket, last_ns,
+    last_ns - coalesce(max(waited_ns), 0) AS first_ns
+  FROM waits WHERE {came_last} GROUP BY communicator, sequence, last_ns
+) JOIN (SELECT ts_ns - {ahead} AS ts_ns, lost_ns FROM ({loads}))
+  ON ts_ns > first_ns AND ts_ns - lost_ns < last_ns
+GROUP BY bucket"""
+
+
 def detect(case: Case) -> Iterable[Finding]:
     """Yield a finding for each rank that made the others wait."""
     errors = clock_errors(case.session, case.scope)
@@ -56,10 +75,22 @@ def detect(case: Case) -> Iterable[Finding]:
         most = one.waited_ns / (one.ranks - 1) / 1e9 / max(case.span.seconds, 1e-9)
         if most < INFO_SHARE:
             return  # and those after it cost less
-        lost_ns = one.bounded_ns(_empty_ns(case, one))
+        loading_ns = _loading_ns(case, one, errors)
+        empty_ns = _empty_ns(case, one)
+        lost_ns = one.bounded_ns(
+            {
+                bucket.number: max(
+                    0.0,
+                    min(empty_ns.get(bucket.number, 0.0), bucket.late_ns)
+                    - loading_ns.get(bucket.number, 0.0),
+                )
+                for bucket in one.buckets
+            }
+        )
+        is_sure = _is_usual(case, one, errors) and not _is_biased(case, one)
         severity = severity_of(
             lost_ns / (one.ranks - 1) / 1e9 / case.span.seconds,
-            at_most=Severity.CRITICAL if _is_usual(case, one, errors) else Severity.INFO,
+            at_most=Severity.CRITICAL if is_sure else Severity.INFO,
         )
         if severity is not None:
             yield Finding(
@@ -73,12 +104,14 @@ def detect(case: Case) -> Iterable[Finding]:
                 tid=one.thread.tid,
                 thread=case.name_of(one.thread),
                 rank=one.rank,
-                lost_seconds=lost_ns / 1e9,
+                thread_seconds=lost_ns / 1e9,
+                lost_seconds=lost_ns / 1e9 if _is_bounded(case, one) else None,
                 lost_pct=_lost_pct(case, one, lost_ns),
                 evidence=_evidence(case, one, errors),
+                ruled_out=_ruled_out(case, one, errors) if loading_ns else (),
                 remedy=REMEDY,
                 expected_gain=Gain(lost_ns / 1e9, "s", "of all ranks that waited, in sum"),
-                confidence=0.8 if case.gpu_of(one.thread) else 0.6,
+                confidence=_confidence(case, one),
                 confidence_reason=_reason(case, one, errors),
             )
 
@@ -89,6 +122,55 @@ def _is_usual(case: Case, one: Straggler, errors: Mapping[str | None, ClockError
         return False
     joint = int(case.value(joint_sql(case.scope, errors, one)))
     return one.collectives > MOST * joint
+
+
+def _is_bounded(case: Case, one: Straggler) -> bool:
+    return case.idle_of(one.thread) is not None
+
+
+def _is_biased(case: Case, one: Straggler) -> bool:
+    """Tell whether the next launch after a wait may be one that nobody kept."""
+    return not _is_bounded(case, one) and _kept_in_part(case, one, lambda each: each.biased)
+
+
+def _is_sampled(case: Case, one: Straggler) -> bool:
+    return not _is_bounded(case, one) and _kept_in_part(
+        case, one, lambda each: each.biased or each.stood_for_calls != each.calls
+    )
+
+
+def _kept_in_part(case: Case, one: Straggler, is_part: Callable[[Operation], bool]) -> bool:
+    return any(
+        is_part(each)
+        for each in case.operations
+        if each.thread == one.thread and each.kind in DISPATCH and not each.nested
+    )
+
+
+def _confidence(case: Case, one: Straggler) -> float:
+    if _is_bounded(case, one):
+        return 0.8
+    return 0.4 if _is_sampled(case, one) else 0.6
+
+
+def _loading_ns(
+    case: Case, one: Straggler, errors: Mapping[str | None, ClockError]
+) -> Mapping[int, float]:
+    """Return second -> ns in which the late rank loaded kernels while others waited for it."""
+    if not may_have_loaded(case):
+        return {}
+    query = _loading_sql(case, one, errors)
+    return {row["bucket"]: float(row["loading_ns"]) for row in case.session.rows(query)}
+
+
+def _loading_sql(case: Case, one: Straggler, errors: Mapping[str | None, ClockError]) -> str:
+    return LOADING_SQL.format(
+        waits=waits_sql(case.scope, errors),
+        came_last=came_last(one),
+        loads=loads_sql(case, f" AND {one.thread.condition}"),
+        bucket=BIN_NS,
+        ahead=errors[one.thread.host].ahead_ns if one.thread.host in errors else 0,
+    )
 
 
 def _empty_ns(case: Case, one: Straggler) -> Mapping[int, float]:
@@ -136,12 +218,28 @@ def _evidence(
     )
 
 
+def _ruled_out(
+    case: Case, one: Straggler, errors: Mapping[str | None, ClockError]
+) -> tuple[RuledOut, ...]:
+    query = _loading_sql(case, one, errors)
+    return (
+        case.ruled_out(
+            Cause.FIRST_USE_LOADING,
+            "meanwhile it loaded kernels for {value} (not counted)",
+            f"SELECT coalesce(sum(loading_ns), 0)::BIGINT AS ns FROM ({query})",
+            "ns",
+        ),
+    )
+
+
 def _reason(case: Case, one: Straggler, errors: Mapping[str | None, ClockError]) -> str:
     bound = (
         "bounded by the time in which its GPU had nothing to do"
-        if case.gpu_of(one.thread)
+        if _is_bounded(case, one)
         else "bounded by the time in which its thread had nothing queued"
     )
+    if _is_sampled(case, one):
+        bound += ", as far as launches were kept"
     uncertain_ns = max(each.uncertainty_ns for each in errors.values())
     clocks = (
         f"; clocks of hosts are known within {uncertain_ns / 1e6:.3g} ms, which is taken off"

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from gnomon.detectors.case import Case, proven, waits_of
-from gnomon.detectors.feeding import Part, Said, costly, finding, part_of
+from gnomon.detectors.feeding import Part, Said, costly, finding, largest, part_of
 from gnomon.detectors.finding import Evidence, Finding, RuledOut
 from gnomon.detectors.needs import Need
 from gnomon.enums import Cause
@@ -44,28 +44,26 @@ def detect(case: Case) -> Iterable[Finding]:
 
 
 def _culprit(case: Case, part: Part) -> Iterator[Evidence]:
-    """Yield who had the CPU for the largest part of that time, and for how long."""
+    """Yield who had the CPU for most of that time, and for how long; nobody for a small share."""
     queued_ns: dict[int, int] = {}
     for one in part.among:
         if one.preemptor_tid is not None:
             queued_ns[one.preemptor_tid] = queued_ns.get(one.preemptor_tid, 0) + (
                 one.queued_ns or 0
             )
-    if not queued_ns:
-        return
-    most = max(queued_ns, key=lambda tid: queued_ns[tid])
+    most = max(queued_ns, key=lambda tid: queued_ns[tid], default=0)
     query = (
         f"SELECT max(preemptor_name) AS name FROM off_cpu WHERE {part.worker.span.condition} "
         f"AND {part.worker.thread.condition} AND preemptor_tid = {most}"
     )
-    how_much = "most of it" if 2 * queued_ns[most] > part.ns else "the largest part of it"
-    yield case.evidence(f"{how_much} while {{value}} had the CPU", query, "")
-    yield proven(
-        f"while thread {most} had it, for {{value}}",
-        queued_ns[most],
-        waits_of(part.worker).total_sql("queued_ns", f"preemptor_tid = {most} AND ({part.where})"),
-        "ns",
-    )
+    for row in case.session.rows(query) if most else ():
+        rows = [row | {"queued_ns": queued_ns[most]}]
+        named = largest(rows, part.ns, query, "the CPU was meanwhile, for {share} of it, with")
+        yield from named
+        if named:
+            where = f"preemptor_tid = {most} AND ({part.where})"
+            total = waits_of(part.worker).total_sql("queued_ns", where)
+            yield proven(f"with thread {most} for {{value}}", queued_ns[most], total, "ns")
 
 
 def _disk(case: Case, part: Part) -> RuledOut:

@@ -3,10 +3,12 @@
 CUDA loads a function when it is first launched, and prepares a graph, which takes milliseconds
 where a launch takes microseconds. Measured: the durations of a thread's first launches of a
 function that lasted longer than ``USUAL`` of its other launches, less the median of those and less
-what it waited for a CPU meanwhile. Reported from ``SHORTEST_NS`` on, in sum over a thread, as
-information: a start-up. It is more where loads that came after the first ``WARM_UP`` of a thread's
-launches cost a real share of a window of ``SHORTEST_WINDOW_S`` and more. Where a thread launched
-nothing again, there is nothing to compare with, and the plain durations are told.
+what it waited for a CPU meanwhile (``_loads``). Told is the stretch in which nearly all of it was,
+from ``SHORTEST_NS`` on, in sum over a thread, as information: a start-up. It is more where loads
+that came after the first ``WARM_UP`` of a thread's launches cost a real share of a window of
+``SHORTEST_WINDOW_S`` and more. Where a thread launched nothing again, there is nothing to compare
+with, and the plain durations are told. Where counters were recorded, only for time in which the GPU
+was idle.
 """
 
 from __future__ import annotations
@@ -14,10 +16,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from gnomon.analysis.latency import among
-from gnomon.analysis.operations import CUDA_LAYERS, Kind
-from gnomon.analysis.questions import ThreadKey, literal
+from gnomon.analysis.questions import ThreadKey
 from gnomon.detectors.case import Case
+from gnomon.detectors.causes._loads import SHORTEST_NS, WARM_UP, loads_sql, may_have_loaded
 from gnomon.detectors.causes._loss import Loss, loss_of_thread
 from gnomon.detectors.finding import Evidence, Finding, Gain
 from gnomon.detectors.grading import severity_of
@@ -25,11 +26,6 @@ from gnomon.detectors.needs import Need
 from gnomon.enums import Cause, Severity
 
 NEEDS = (Need.CALLS, Need.CALL_ORDER)
-SHORTEST_NS = 10_000_000
-# First launches can wait for a full queue like any other: only what is slower than nearly all of
-# the others was loading.
-USUAL = 0.95
-WARM_UP = 0.1
 # In a shorter window the tenth of the launches that comes first says nothing of a warm-up.
 SHORTEST_WINDOW_S = 2.0
 REMEDY = (
@@ -37,31 +33,8 @@ REMEDY = (
     "kernels at the start."
 )
 
-LOADS_SQL = """\
-WITH launches AS (
-  SELECT * FROM host_calls WHERE {where} AND layer IN ({layers}) AND {is_launch}
-    AND coalesce(depth, 0) = 0
-), usual AS (
-  SELECT host, pid, tid, operation,
-    quantile_disc(duration_ns, 0.5) FILTER (first_call IS DISTINCT FROM 1) AS usual_ns,
-    quantile_disc(duration_ns, {usual}) FILTER (first_call IS DISTINCT FROM 1)
-      AS longest_usual_ns,
-    quantile_disc(ts_ns, {warm_up}) AS warm_ns
-  FROM launches GROUP BY host, pid, tid, operation HAVING count(*) FILTER (first_call = 1) > 0
-)
-SELECT launches.host, launches.pid, launches.tid, operation, ts_ns, duration_ns, off_cpu_ns,
-  run_queue_ns, usual_ns,
-  duration_ns - coalesce(usual_ns, 0) - coalesce(run_queue_ns, 0) AS lost_ns,
-  ts_ns - duration_ns > warm_ns AS is_late
-FROM launches JOIN usual USING (operation)
-WHERE first_call = 1 AND duration_ns > coalesce(longest_usual_ns, 0)
-  AND launches.host IS NOT DISTINCT FROM usual.host
-  AND launches.pid IS NOT DISTINCT FROM usual.pid AND launches.tid IS NOT DISTINCT FROM usual.tid
-  AND duration_ns - coalesce(usual_ns, 0) - coalesce(run_queue_ns, 0) > 0"""
 BY_THREAD_SQL = """\
 SELECT host, pid, tid, count(*) AS loads, count(usual_ns) AS compared,
-  min(ts_ns - duration_ns) AS from_ns, max(ts_ns) AS to_ns, max(usual_ns) AS usual_ns,
-  max(lost_ns)::BIGINT AS longest_ns,
   sum(lost_ns)::BIGINT AS lost_ns, arg_max(operation, lost_ns) AS operation,
   coalesce(sum(lost_ns) FILTER (is_late), 0)::BIGINT AS late_ns
 FROM ({loads}) GROUP BY ALL ORDER BY lost_ns DESC"""
@@ -69,59 +42,50 @@ FROM ({loads}) GROUP BY ALL ORDER BY lost_ns DESC"""
 
 def detect(case: Case) -> Iterable[Finding]:
     """Yield a finding for each thread whose first launches cost ``SHORTEST_NS`` and more."""
-    if not any(
-        one.kind in {Kind.LAUNCH, Kind.GRAPH_LAUNCH} and one.first_calls_ns >= SHORTEST_NS / 10
-        for one in case.operations
-    ):
+    if not may_have_loaded(case):
         return
-    for row in case.session.rows(BY_THREAD_SQL.format(loads=_sql(case))):
+    for row in case.session.rows(BY_THREAD_SQL.format(loads=loads_sql(case))):
         if row["lost_ns"] >= SHORTEST_NS:
             thread = ThreadKey(row["host"], row["pid"], row["tid"])
-            loads = _sql(case, f" AND {thread.condition}")
-            # Loads are few and far between, and each of them is one: none is background.
-            loss = loss_of_thread(case, thread, loads, is_whole=True)
-            yield _finding(case, row, loads, loss)
+            loss = loss_of_thread(case, thread, loads_sql(case, f" AND {thread.condition}"))
+            if loss is not None and loss.idle_ns >= SHORTEST_NS:
+                yield _finding(case, thread, loss)
 
 
-def _sql(case: Case, more: str = "") -> str:
-    return LOADS_SQL.format(
-        where=case.scope.condition + more,
-        layers=", ".join(literal(layer.value) for layer in CUDA_LAYERS),
-        is_launch=among(case.operations, Kind.LAUNCH, Kind.GRAPH_LAUNCH),
-        usual=USUAL,
-        warm_up=WARM_UP,
-    )
-
-
-def _finding(case: Case, row: dict[str, Any], loads: str, loss: Loss | None) -> Finding:
-    """Return the finding of a thread's loads, which ``loads`` gives again."""
-    thread = ThreadKey(row["host"], row["pid"], row["tid"])
-    late_share = row["late_ns"] / 1e9 / case.span.seconds
-    severity = severity_of(late_share) if case.span.seconds >= SHORTEST_WINDOW_S else None
+def _finding(case: Case, thread: ThreadKey, loss: Loss) -> Finding:
+    """Return the finding of a thread's loads."""
+    (row,) = case.session.rows(BY_THREAD_SQL.format(loads=loss.sql))
     return Finding(
         cause=Cause.FIRST_USE_LOADING,
-        severity=severity or Severity.INFO,
-        from_ns=row["from_ns"],
-        to_ns=row["to_ns"],
+        severity=_severity(case, thread, loss, row["late_ns"]),
+        **loss.told,
         **case.who(thread),
         operation=row["operation"],
-        lost_seconds=row["lost_ns"] / 1e9,
-        lost_pct=None if loss is None else loss.lost_pct,
-        gpu=None if loss is None else loss.gpu,
-        evidence=tuple(_evidence(case, row, loads)),
+        evidence=tuple(_evidence(case, row, loss.sql)),
         ruled_out=(
             case.ruled_out(
                 Cause.CPU_CONTENTION,
                 "in these first launches the thread was off the CPU for {value}",
-                f"SELECT sum(off_cpu_ns)::BIGINT AS ns FROM ({loads})",
+                f"SELECT sum(off_cpu_ns)::BIGINT AS ns FROM ({loss.sql})",
                 "ns",
             ),
         ),
         remedy=REMEDY,
-        expected_gain=Gain(row["lost_ns"] / 1e9, "s", "once in the life of each process"),
+        expected_gain=Gain(loss.idle_ns / 1e9, "s", "once in the life of each process"),
         confidence=0.9,
         confidence_reason="the recorder marked which calls were the first of their function",
     )
+
+
+def _severity(case: Case, thread: ThreadKey, loss: Loss, late_ns: int) -> Severity:
+    if case.span.seconds < SHORTEST_WINDOW_S:
+        return Severity.INFO
+    if loss.gpu is not None and late_ns:
+        late = loss_of_thread(
+            case, thread, f"SELECT * FROM ({loss.sql}) WHERE is_late", is_whole=True
+        )
+        late_ns = 0 if late is None else late.idle_ns
+    return severity_of(late_ns / 1e9 / case.span.seconds) or Severity.INFO
 
 
 def _evidence(case: Case, row: dict[str, Any], loads: str) -> Iterator[Evidence]:

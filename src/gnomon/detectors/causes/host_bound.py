@@ -1,10 +1,12 @@
 """A thread that feeds a GPU is busy by itself: in its own code, on the CPU, outside CUDA calls.
 
-Measured: the thread's active time, less its stays off the CPU, less its time on the CPU inside
-CUDA calls. Between a query whether the GPU has done and the next one it waits for the GPU; a gap
-between its calls and stays that is ``LONE_GAP`` times the fifth longest one may be a clock that was
-set, or rows that nobody kept. Neither is own code. It speaks in one of two cases, of threads that
-were active for ``LEAST_ACTIVE_NS``:
+Measured (``_own_code``): the thread's active time, less its stays off the CPU, less its time on the
+CPU inside CUDA calls. Between a query whether the GPU has done and the next one it waits for the
+GPU; a gap between its calls and stays that is ``LONE_GAP`` times the fifth longest one may be a
+clock that was set, or rows that nobody kept. Neither is own code. A thread that polls for requests
+looks the same: where less than ``WORK_SHARE`` of it lies in gaps that calls of one step have, it is
+information, else only what does is counted. It speaks in one of two cases, of threads that were
+active for ``LEAST_ACTIVE_NS``:
 
 - Own code fills ``OWN_SHARE`` of the active time and synchronisations ``WAITING_SHARE`` at most:
   the thread hardly ever waits for the GPU, so the GPU waits for it. Without counters this is at
@@ -15,39 +17,65 @@ were active for ``LEAST_ACTIVE_NS``:
   each ``OWN_CODE_A_WAIT_NS`` of own code, its many waits are the cause (``synchronization``) and
   nothing is said here.
 
-Reported as a warning from 5 % of the time between its first call and its last on; below, it is what
-every loop costs. Silent where stays off the CPU were not all recorded, or calls or stays were lost.
+Reported as a warning from 5 % of the time between its first call and its last on, of the stretch in
+which nearly all of it was; below, it is what every loop costs. Silent where stays off the CPU were
+not all recorded, or calls or stays were lost.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from gnomon.analysis.activity import ThreadActivity
+from gnomon.analysis.concentration import span_of
 from gnomon.analysis.operations import CUDA_LAYERS, Kind, condition
-from gnomon.analysis.questions import literal
 from gnomon.analysis.recorded import lost_rows
 from gnomon.detectors.case import Case, proven, said
-from gnomon.detectors.feeding import MOST_DETAILED, MOST_FINDINGS, Cost, Said, finding, graded
+from gnomon.detectors.causes._launching import Launching, launching
+from gnomon.detectors.causes._own_code import (
+    OWN_CODE_A_WAIT_NS,
+    OwnCode,
+    calls_of,
+    certain,
+    gaps_sql,
+    lone_gaps_sql,
+    own_code,
+    polling_sql,
+    where_it_was,
+    without,
+    work_sql,
+)
+from gnomon.detectors.feeding import (
+    MOST_DETAILED,
+    MOST_FINDINGS,
+    Cost,
+    Said,
+    Spent,
+    finding,
+    graded,
+    largest,
+)
 from gnomon.detectors.finding import Evidence, Finding, RuledOut
 from gnomon.detectors.needs import Need, what_was_lost
 from gnomon.enums import Cause, Severity
 
 NEEDS = (Need.CALLS, Need.ALL_CALLS, Need.ALL_ROWS, Need.SCHEDULING, Need.COUNTERS)
-LAYERS = ", ".join(literal(layer.value) for layer in CUDA_LAYERS)
 LEAST_ACTIVE_NS = 1_000_000_000
-# A thread with less than 40 % of its time for calls and waits has no slack to run ahead with.
-OWN_SHARE = 0.6
-WAITING_SHARE = 0.1
-# Waits of 10 us in steps of 10 ms are what a synchronisation itself takes.
-SOME_WAITING_SHARE = 0.001
-# cudaEventQuery, cuStreamQuery, ...: has the GPU done?
-QUERIES = "^cu(da)?(Event|Stream)Query"
-LONE_GAP = 10
-# What a thread does between two waits for the GPU; less is the price of waiting so often.
-OWN_CODE_A_WAIT_NS = 1_000_000
+# Of calls that were kept for being slow or rare, and of a thread that may have polled.
+MOST_CONFIDENCE_KEPT = 0.5
+MOST_CONFIDENCE_POLLING = 0.3
+UNKNOWN = "the GPU's idle time was not measured"
+CALLS_NOT_FOLLOWED = "; calls that the recorder does not follow would count as own code"
+KEEPS_PACE = (
+    ", and the thread waited {waited} for it: it keeps pace with the GPU, which may have worked on "
+    "one step while the thread prepared the next"
+)
+NOT_KEPT = "; where no call was kept, some may have been made"
+MAY_POLL = (
+    "; most of it lies in gaps between calls that may be polling for requests as well: that there "
+    "was work to do is not known"
+)
 # Of the busiest thread of its process: one that dispatches less is not what the GPU waits for.
 DISPATCH_SHARE = 0.5
 REMEDY = (
@@ -57,83 +85,45 @@ REMEDY = (
 )
 
 
-COUNTED_SQL = """\
-SELECT coalesce(sum(total_ns), 0)::BIGINT AS in_calls_ns,
-  coalesce(sum(total_ns) FILTER ({waits}), 0)::BIGINT AS waiting_ns,
-  coalesce(sum(calls) FILTER (regexp_matches(operation, '{queries}')), 0)::BIGINT AS queries
-FROM call_histograms WHERE ts_ns > {from_ns} AND ts_ns - duration_ns < {to_ns}
-  AND {process} AND layer IN ({layers})"""
-
-# From the end of a query that did not find the GPU done to the next one, with no call in between.
-POLLING_SQL = """\
-SELECT coalesce(sum(greatest(0, next_ns - ts_ns)), 0)::BIGINT AS ns FROM (
-  SELECT ts_ns, return_code, is_query, lead(is_query) OVER following AS is_next_query,
-    lead(ts_ns - duration_ns) OVER following AS next_ns
-  FROM (SELECT *, regexp_matches(operation, '{queries}') AS is_query {calls})
-  WINDOW following AS (ORDER BY ts_ns)
-) WHERE is_query AND is_next_query AND return_code IS DISTINCT FROM 0"""
-
-# Of the five longest gaps those that are far longer than the fifth.
-LONE_GAPS_SQL = """\
-SELECT coalesce(list_sum(list_filter(longest, lambda gap_ns:
-  gap_ns > {lone} * coalesce(longest[5], 0))), 0)::BIGINT AS ns
-FROM (
-  SELECT max(gap_ns, 5) AS longest FROM (
-    SELECT begin_ns - max(ts_ns) OVER (
-      ORDER BY begin_ns ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS gap_ns
-    FROM (SELECT ts_ns - duration_ns AS begin_ns, ts_ns {calls}
-      UNION ALL SELECT ts_ns - duration_ns, ts_ns FROM off_cpu WHERE {stays})
-  ) WHERE gap_ns > 0
-)"""
+# By the function of the innermost Python frame of each stack, with the line that comes most often.
+FRAME_SQL = """\
+SELECT concat_ws(' ', symbol, nullif(concat_ws(':', file, mode(line)), '')) AS frame,
+  count(*) AS calls
+FROM (SELECT stack_hash {calls}) JOIN (
+  SELECT stack_hash, arg_min(symbol, depth) AS symbol, arg_min(file, depth) AS file,
+    arg_min(line, depth) AS line
+  FROM stacks WHERE kind = 'python' GROUP BY stack_hash
+) USING (stack_hash)
+GROUP BY symbol, file ORDER BY calls DESC, symbol, file LIMIT 1"""
 
 
 @dataclass(frozen=True, slots=True)
-class OwnCode:
-    """How long a thread was on the CPU outside CUDA calls: at least this, of ``active_ns``.
+class Known:
+    """A thread's own code in a case, and what it cost; the case may be narrower than the whole."""
 
-    ``polling_ns`` between queries is a part of ``waiting_ns``; ``lone_ns`` is in gaps of which
-    nobody knows, and not active.
-    """
-
-    own_ns: int
-    waiting_ns: int
-    waits: int
-    active_ns: int
-    polling_ns: int = 0
-    lone_ns: int = 0
-
-    @property
-    def fills(self) -> bool:
-        """Whether it leaves the thread no time to wait for its GPU."""
-        return (
-            self.own_ns >= OWN_SHARE * self.active_ns
-            and self.waiting_ns <= WAITING_SHARE * self.active_ns
-        )
-
-    @property
-    def keeps_pace(self) -> bool:
-        """Whether it waits for its GPU at all."""
-        return self.waiting_ns > SOME_WAITING_SHARE * self.active_ns
+    case: Case
+    worker: ThreadActivity
+    own: OwnCode
+    cost: Cost
+    launching: Launching | None
 
 
 def detect(case: Case) -> Iterable[Finding]:
     """Yield a finding for each thread whose own code kept the GPU waiting."""
     if not case.dispatch_threads or _lacks_rows(case):
         return
-    found = [
-        (worker, *known) for worker in case.dispatch_threads if (known := _known(case, worker))
-    ]
-    found.sort(key=lambda one: -one[2].lost_ns)
-    for place, (worker, own, cost) in enumerate(found[:MOST_FINDINGS]):
-        confidence, reason = _certainty(own, cost)
+    found = [known for worker in case.dispatch_threads if (known := _known(case, worker))]
+    found.sort(key=lambda one: -one.cost.lost_ns)
+    for place, one in enumerate(found[:MOST_FINDINGS]):
+        confidence, reason = _certainty(one)
         told = Said(
-            evidence=tuple(_evidence(case, worker, own, is_detailed=place < MOST_DETAILED)),
-            ruled_out=tuple(_ruled_out(case, worker)),
+            evidence=tuple(_evidence(one, is_detailed=place < MOST_DETAILED)),
+            ruled_out=tuple(_ruled_out(one.case, one.worker)),
             remedy=REMEDY,
             confidence=confidence,
             confidence_reason=reason,
         )
-        yield finding(case, worker, Cause.HOST_BOUND, cost, told)
+        yield finding(case, one.worker, Cause.HOST_BOUND, one.cost, told)
 
 
 def _lacks_rows(case: Case) -> bool:
@@ -143,17 +133,18 @@ def _lacks_rows(case: Case) -> bool:
     return what_was_lost(lost_rows(case.session, case.span), calls, stays) is not None
 
 
-def _certainty(own: OwnCode, cost: Cost) -> tuple[float, str]:
-    if cost.gpu_idle_ns is not None:
-        return 0.9, "the GPU was measured to be idle meanwhile"
-    unknown = "the GPU's idle time was not measured"
-    if own.keeps_pace:
-        waited = said(own.waiting_ns, "ns")
-        return 0.4, (
-            f"{unknown}, and the thread waited {waited} for it: it keeps pace with the GPU, which "
-            "may have worked on one step while the thread prepared the next"
-        )
-    return 0.7, f"{unknown}; calls that the recorder does not follow would count as own code"
+def _certainty(one: Known) -> tuple[float, str]:
+    confidence, reason = 0.9, "the GPU was measured to be idle meanwhile"
+    if one.cost.gpu_idle_ns is None:
+        confidence, reason = 0.7, UNKNOWN + CALLS_NOT_FOLLOWED
+        if one.own.keeps_pace:
+            waited = said(one.own.waiting_ns, "ns")
+            confidence, reason = 0.4, UNKNOWN + KEEPS_PACE.format(waited=waited)
+    if one.worker.biased:
+        confidence, reason = min(confidence, MOST_CONFIDENCE_KEPT), reason + NOT_KEPT
+    if not one.own.is_work:
+        confidence, reason = min(confidence, MOST_CONFIDENCE_POLLING), reason + MAY_POLL
+    return confidence, reason
 
 
 def _leads(case: Case, worker: ThreadActivity) -> bool:
@@ -167,23 +158,41 @@ def _leads(case: Case, worker: ThreadActivity) -> bool:
     return worker.dispatched >= DISPATCH_SHARE * most
 
 
-def _known(case: Case, worker: ThreadActivity) -> tuple[OwnCode, Cost] | None:
-    """Return a thread's own code and what it cost; None where that is not known, or not much."""
+def _known(case: Case, worker: ThreadActivity) -> Known | None:
+    """Return a thread's own code and what it cost; None where that is not known, or not much.
+
+    Of the stretch in which nearly all of it was.
+    """
+    whole = _within(case, worker, worker)
+    if whole is None:
+        return None
+    gaps = gaps_sql(case, worker)
+    found = where_it_was(case, gaps, is_all=not whole.own.is_work)
+    if found is None or found.is_all:
+        return whole
+    narrow = Case(case.measurements, case.session, span_of(found.stretches))
+    inside = next((one for one in narrow.dispatch_threads if one.thread == worker.thread), None)
+    return (None if inside is None else _within(narrow, inside, worker)) or whole
+
+
+def _within(case: Case, worker: ThreadActivity, whole: ThreadActivity) -> Known | None:
+    """Return what a thread's own code cost in a case, as a share of the whole thread's time."""
     if worker.active_ns < LEAST_ACTIVE_NS or not worker.stays or worker.is_off_cpu_biased:
         return None
     # Calls that all took no time were not measured.
     if worker.in_calls_ns <= 0 or not _leads(case, worker):
         return None
-    own = _own_code(case, worker)
-    if own is None or _cost(case, worker, own) is None:
+    own = own_code(case, worker)
+    if own is None or _cost(case, worker, own, whole) is None:
         return None
     # Only now what takes a sort of all of its rows.
-    own = _certain(case, worker, own)
-    cost = _cost(case, worker, own)
-    return None if cost is None else (own, cost)
+    found = launching(case, worker)
+    own = without(certain(case, worker, own), 0 if found is None else found.between_ns)
+    cost = _cost(case, worker, own, whole)
+    return None if cost is None else Known(case, worker, own, cost, found)
 
 
-def _cost(case: Case, worker: ThreadActivity, own: OwnCode) -> Cost | None:
+def _cost(case: Case, worker: ThreadActivity, own: OwnCode, whole: ThreadActivity) -> Cost | None:
     idle = case.idle_of(worker.thread)
     lost_ns = own.own_ns
     if idle is not None:
@@ -195,75 +204,16 @@ def _cost(case: Case, worker: ThreadActivity, own: OwnCode) -> Cost | None:
         return None
     at_most = Severity.WARNING if idle is None else Severity.CRITICAL
     # Of the time without work too: a GPU that idles for want of requests is not starved by this.
-    idle_ns = worker.idle_ns
-    cost = graded(case, worker, lost_ns, worker.span, long_ns=idle_ns, at_most=at_most)
+    spent = Spent(own.own_ns, lost_ns, whole.idle_ns)
+    cost = graded(case, whole, spent, worker.span, at_most=at_most)
     if cost is None or cost.severity is Severity.INFO:
         return None
-    is_guess = idle is None and own.keeps_pace
+    is_guess = (idle is None and own.keeps_pace) or not own.is_work
     return replace(cost, severity=Severity.INFO) if is_guess else cost
 
 
-def _own_code(case: Case, worker: ThreadActivity) -> OwnCode | None:
-    """Return what is certain; where rows of calls are missing, they may have been any that long.
-
-    Histograms of the whole process then bound the time in calls from above. None where they count
-    so many queries that the thread may have done nothing else.
-    """
-    in_calls_ns, waiting_ns, queries = worker.on_cpu_in_calls_ns, worker.waiting_ns, 0
-    if worker.biased:
-        (counted,) = case.session.rows(_counted_sql(worker))
-        in_calls_ns = max(in_calls_ns, counted["in_calls_ns"])
-        waiting_ns = max(waiting_ns, counted["waiting_ns"])
-        queries = counted["queries"]
-    own_ns = max(0, worker.on_cpu_ns - in_calls_ns)
-    if own_ns < OWN_CODE_A_WAIT_NS * queries:
-        return None
-    return OwnCode(own_ns, waiting_ns, worker.waits, worker.active_ns)
-
-
-def _certain(case: Case, worker: ThreadActivity, own: OwnCode) -> OwnCode:
-    """Return own code without what lies between queries, or in a gap unlike all others."""
-    polls = any(re.match(QUERIES, one.operation) for one in worker.outermost())
-    polling_ns = int(case.value(_polling_sql(case, worker))) if polls else 0
-    lone_ns = int(case.value(_lone_gaps_sql(case, worker)))
-    return OwnCode(
-        own_ns=max(0, own.own_ns - polling_ns - lone_ns),
-        waiting_ns=own.waiting_ns + polling_ns,
-        waits=own.waits,
-        active_ns=max(0, own.active_ns - lone_ns),
-        polling_ns=polling_ns,
-        lone_ns=lone_ns,
-    )
-
-
-def _polling_sql(case: Case, worker: ThreadActivity) -> str:
-    return POLLING_SQL.format(queries=QUERIES, calls=_calls(case, worker))
-
-
-def _lone_gaps_sql(case: Case, worker: ThreadActivity) -> str:
-    stays = f"{worker.span.condition} AND {worker.thread.condition}"
-    return LONE_GAPS_SQL.format(lone=LONE_GAP, calls=_calls(case, worker), stays=stays)
-
-
-def _counted_sql(worker: ThreadActivity) -> str:
-    """Return the SELECT of what histograms have of the process while the thread was active.
-
-    A call within a call counts twice, which makes the bound no lower.
-    """
-    return COUNTED_SQL.format(
-        waits=condition(Kind.SYNCHRONIZATION),
-        queries=QUERIES,
-        from_ns=worker.span.from_ns,
-        to_ns=worker.span.to_ns,
-        process=worker.thread.process_condition,
-        layers=LAYERS,
-    )
-
-
-def _evidence(
-    case: Case, worker: ThreadActivity, own: OwnCode, *, is_detailed: bool
-) -> Iterator[Evidence]:
-    span = worker.span
+def _evidence(one: Known, *, is_detailed: bool) -> Iterator[Evidence]:
+    case, worker, own, span = one.case, one.worker, one.own, one.worker.span
     off_cpu = (
         f"SELECT coalesce(round(sum(least(duration_ns, ts_ns - {case.span.from_ns}) "
         "* coalesce(weight, 1))), 0)::BIGINT AS ns "
@@ -271,19 +221,31 @@ def _evidence(
     )
     on_cpu_in_calls = _sum_sql(case, worker, "duration_ns - coalesce(off_cpu_ns, 0)")
     off_cpu_ns = worker.off_cpu_ns + worker.idle_ns
-    without = {
-        _polling_sql(case, worker): own.polling_ns,
-        _lone_gaps_sql(case, worker): own.lone_ns,
+    not_counted = {
+        polling_sql(case, worker): own.polling_ns,
+        lone_gaps_sql(case, worker): own.lone_ns,
     }
-    less = "".join(f" - ({query})" for query, ns in without.items() if ns)
-    yield proven(
+    less = "".join(f" - ({query})" for query, ns in not_counted.items() if ns)
+    in_all = proven(
         ("at most, as not all calls were kept, " if worker.biased else "")
         + f"of {own.active_ns / 1e9:.4g} s in which it was active, it was on the CPU in its own "
         "code for {value}",
-        span.to_ns - span.from_ns - off_cpu_ns - worker.on_cpu_in_calls_ns - sum(without.values()),
+        span.to_ns
+        - span.from_ns
+        - off_cpu_ns
+        - worker.on_cpu_in_calls_ns
+        - sum(not_counted.values()),
         f"SELECT {span.to_ns - span.from_ns} - ({off_cpu}) - ({on_cpu_in_calls}){less} AS ns",
         "ns",
     )
+    at_work = proven(
+        "in its own code between calls that follow as those of one step do, for {value}",
+        own.work_ns,
+        work_sql(gaps_sql(case, worker)),
+        "ns",
+    )
+    # What is counted comes first.
+    yield from (at_work, in_all) if own.own_ns == own.work_ns else (in_all, at_work)
     yield proven(
         "on the CPU inside CUDA calls for {value}",
         worker.on_cpu_in_calls_ns,
@@ -293,19 +255,30 @@ def _evidence(
     yield proven("off the CPU for {value}, idle time included", off_cpu_ns, off_cpu, "ns")
     if own.polling_ns:
         text = "between one query whether the GPU has done and the next: {value} (not counted)"
-        yield proven(text, own.polling_ns, _polling_sql(case, worker), "ns")
+        yield proven(text, own.polling_ns, polling_sql(case, worker), "ns")
     if own.lone_ns:
         text = "without any call or stay, unlike the rest: {value} (not counted)"
-        yield proven(text, own.lone_ns, _lone_gaps_sql(case, worker), "ns")
-    frame = (
-        "SELECT concat_ws(' ', symbol, nullif(concat_ws(':', file, line), '')) AS frame FROM ("
-        f"SELECT stack_hash, count(*) AS calls {_calls(case, worker)} "
-        "AND stack_hash IN (SELECT stack_hash FROM stacks WHERE kind = 'python') "
-        "GROUP BY stack_hash ORDER BY calls DESC, stack_hash LIMIT 1) "
-        "JOIN stacks USING (stack_hash) WHERE kind = 'python' ORDER BY depth LIMIT 1"
+        yield proven(text, own.lone_ns, lone_gaps_sql(case, worker), "ns")
+    if one.launching is not None:
+        text = "on the way from one launch to the next: {value} (launch_bound, not counted)"
+        yield proven(text, one.launching.between_ns, one.launching.between_sql, "ns")
+    if is_detailed and case.has_stacks:
+        yield from _lines(case, worker)
+
+
+def _lines(case: Case, worker: ThreadActivity) -> Iterator[Evidence]:
+    """Yield where it was outside of calls when somebody looked, else where its calls come from."""
+    looked = (
+        f"FROM stack_samples WHERE {worker.span.condition} AND {worker.thread.condition} "
+        "AND operation IS NULL"
     )
-    for row in case.session.rows(frame) if is_detailed else ():
-        yield proven("most of its calls come from {value}", row["frame"], frame, "")
+    looks = case.value(f"SELECT count(*) AS looks {looked}")
+    text = "in {share} of looks at it outside of calls it was in"
+    query = FRAME_SQL.format(calls=looked)
+    if not looks:
+        text, looks = "{share} of its calls come from", worker.calls
+        query = FRAME_SQL.format(calls=calls_of(case, worker))
+    yield from largest(case.session.rows(query), looks, f"SELECT frame FROM ({query})", text)
 
 
 def _ruled_out(case: Case, worker: ThreadActivity) -> Iterator[RuledOut]:
@@ -313,14 +286,14 @@ def _ruled_out(case: Case, worker: ThreadActivity) -> Iterator[RuledOut]:
     off_cpu = proven(
         "inside all its launches it was off the CPU for {value}",
         sum(one.off_cpu_ns or 0 for one in worker.outermost(*launches)),
-        f"SELECT coalesce(sum(off_cpu_ns), 0)::BIGINT AS ns {_calls(case, worker)} "
+        f"SELECT coalesce(sum(off_cpu_ns), 0)::BIGINT AS ns {calls_of(case, worker)} "
         f"AND {condition(*launches)}",
         "ns",
     )
     waited = proven(
         "it waited for the GPU in synchronisations for {value}",
         sum(one.total_ns for one in worker.outermost(Kind.SYNCHRONIZATION)),
-        f"SELECT coalesce(sum(duration_ns), 0)::BIGINT AS ns {_calls(case, worker)} "
+        f"SELECT coalesce(sum(duration_ns), 0)::BIGINT AS ns {calls_of(case, worker)} "
         f"AND {condition(Kind.SYNCHRONIZATION)}",
         "ns",
     )
@@ -328,18 +301,10 @@ def _ruled_out(case: Case, worker: ThreadActivity) -> Iterator[RuledOut]:
         yield shown.excludes(cause)
 
 
-def _calls(case: Case, worker: ThreadActivity) -> str:
-    """Return FROM and WHERE of its outermost CUDA calls."""
-    return (
-        f"FROM host_calls WHERE {case.span.condition} AND {worker.thread.condition} "
-        f"AND layer IN ({LAYERS}) AND coalesce(depth, 0) = 0"
-    )
-
-
 def _sum_sql(case: Case, worker: ThreadActivity, what: str) -> str:
     """Return the SELECT of a sum over its outermost CUDA calls and those that they stand for."""
     return (
         "SELECT coalesce(sum(ns), 0)::BIGINT AS ns FROM ("
-        f"SELECT round(sum(({what}) * coalesce(weight, 1))) AS ns {_calls(case, worker)} "
+        f"SELECT round(sum(({what}) * coalesce(weight, 1))) AS ns {calls_of(case, worker)} "
         "GROUP BY layer, operation)"
     )

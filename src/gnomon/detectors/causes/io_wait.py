@@ -49,9 +49,8 @@ def detect(case: Case) -> Iterable[Finding]:
                 ),
             ),
             remedy=REMEDY,
-            confidence=0.95 if worker.feeds_gpu else 0.8,
-            confidence_reason="the waits are measured"
-            + ("" if worker.feeds_gpu else "; that the thread feeds a GPU was not recorded"),
+            confidence=0.95,
+            confidence_reason="the waits are measured",
         )
         yield finding(case, worker, Cause.IO_WAIT, cost, said)
 

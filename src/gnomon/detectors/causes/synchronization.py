@@ -21,7 +21,15 @@ from gnomon.analysis.activity import ThreadActivity
 from gnomon.analysis.operations import DISPATCH, Kind
 from gnomon.analysis.steps import steps
 from gnomon.detectors.case import Case
-from gnomon.detectors.causes._loss import Figure, Loss, figures, is_gapless, loss_of
+from gnomon.detectors.causes._loss import (
+    Figure,
+    Loss,
+    commonest,
+    figures,
+    is_gapless,
+    loss_of,
+    operation_of,
+)
 from gnomon.detectors.finding import Finding, Gain
 from gnomon.detectors.grading import INFO_SHARE, severity_of
 from gnomon.detectors.needs import Need
@@ -128,7 +136,8 @@ def _sql(case: Case, one: ThreadActivity) -> str:
 
 
 def _finding(case: Case, one: ThreadActivity, loss: Loss, severity: Severity) -> Finding:
-    launches, typical, off_cpu, operation = figures(
+    operation = commonest(case, loss.sql, "{share} of the waits were")
+    launches, typical, off_cpu = figures(
         case,
         loss.sql,
         Figure(
@@ -140,30 +149,25 @@ def _finding(case: Case, one: ThreadActivity, loss: Loss, severity: Severity) ->
         Figure(
             "off the CPU in these refills: {value} (not counted)", "sum(off_cpu_ns)::BIGINT", "ns"
         ),
-        Figure("most of the waits were {value}", "mode(operation)", ""),
     )
     return Finding(
         cause=Cause.SYNCHRONIZATION,
         severity=severity,
         **loss.told,
         **case.who(one.thread),
-        operation=str(operation.value),
+        operation=operation_of(operation),
         evidence=(
             loss.evidence(
                 f"after {loss.pieces:,} waits the thread took {{value}} on the CPU until the GPU "
                 "had work again"
             ),
-            operation,
+            *operation,
             launches,
             typical,
         ),
         ruled_out=(off_cpu.excludes(Cause.VOLUNTARY_WAIT),),
         remedy=REMEDY,
         expected_gain=Gain(loss.idle_ns / 1e9, "s", "if the GPU always had work queued"),
-        confidence=0.6 if loss.gpu is None else 0.9,
-        confidence_reason=(
-            "whether the GPU had work of other threads or streams was not recorded"
-            if loss.gpu is None
-            else "counters say how much of it the GPU was idle"
-        ),
+        confidence=0.9,
+        confidence_reason="each wait, and the next call after it, were measured",
     )

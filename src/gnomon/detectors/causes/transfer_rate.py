@@ -31,7 +31,7 @@ from gnomon.analysis.memory_use import MOST_BYTES
 from gnomon.analysis.operations import DISPATCH
 from gnomon.detectors.case import Case
 from gnomon.detectors.causes._large_copies import REACHED, WAYS
-from gnomon.detectors.causes._loss import Figure, Loss, figures, loss_of
+from gnomon.detectors.causes._loss import Figure, Loss, commonest, figures, loss_of, operation_of
 from gnomon.detectors.finding import Finding, Gain
 from gnomon.detectors.grading import INFO_SHARE, severity_of
 from gnomon.detectors.needs import Need
@@ -153,10 +153,10 @@ def _finding(
     is_link_known: bool,
 ) -> Finding:
     one = way.one
-    operation, rate, moved, size = figures(
+    operation = commonest(case, way.sql, "{share} of them were")
+    rate, moved, size = figures(
         case,
         way.sql,
-        Figure("most of them were {value}", "mode(operation)", ""),
         Figure(
             f"{way.telling:,} of them had nothing else to wait for: {{value}} at the median",
             "quantile_cont(rate, 0.5) FILTER (is_telling) / 1e9",
@@ -175,7 +175,7 @@ def _finding(
         severity=severity,
         **loss.told,
         **case.who(one.thread),
-        operation=str(operation.value),
+        operation=operation_of(operation),
         evidence=(
             loss.evidence(
                 f"{loss.pieces:,} copies ({WAYS[way.direction]}) that waited for their bytes took "
@@ -183,6 +183,7 @@ def _finding(
             ),
             rate,
             moved,
+            *operation,
         ),
         ruled_out=(size.excludes(Cause.TRANSFER_SIZE),),
         remedy=REMEDY,

@@ -102,13 +102,8 @@ def _finding(
         ),
         remedy=REMEDY,
         expected_gain=Gain(loss.idle_ns / 1e9, "s", "if all of them went in a few large copies"),
-        confidence=0.6 if loss.gpu is None else 0.8,
-        confidence_reason="the calls' own time was measured; "
-        + (
-            "whether the GPU had work meanwhile was not recorded"
-            if loss.gpu is None
-            else "counters say how much of it the GPU was idle"
-        ),
+        confidence=0.8,
+        confidence_reason="the calls' own time was measured",
     )
 
 

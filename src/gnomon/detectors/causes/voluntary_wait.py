@@ -1,6 +1,7 @@
 """A thread that feeds a GPU slept, or waited for something that is neither lock nor loader.
 
-Measured: nanoseconds of waits outside CUDA calls that no loader and no holder of a lock ended.
+Measured: nanoseconds of waits outside CUDA calls that nobody ended who held a lock, or made the
+thread's input meanwhile.
 Two things are told apart:
 
 - A sleep in the working thread: the stack sleeps, or the waits are as regular as a timer
@@ -24,7 +25,17 @@ from gnomon.analysis.overlap import Reason
 from gnomon.analysis.questions import ThreadKey, literal
 from gnomon.analysis.sleeping import SleepLoop, sleep_loop
 from gnomon.detectors.case import Case, proven, waits_of
-from gnomon.detectors.feeding import Part, Said, cost_of, costly, finding, graded, part_of
+from gnomon.detectors.feeding import (
+    Part,
+    Said,
+    Spent,
+    cost_of,
+    costly,
+    finding,
+    graded,
+    largest,
+    part_of,
+)
 from gnomon.detectors.finding import Evidence, Finding, RuledOut
 from gnomon.detectors.needs import Need
 from gnomon.enums import Cause, Severity
@@ -60,12 +71,18 @@ def detect(case: Case) -> Iterable[Finding]:
 def _open_waits(case: Case, worker: ThreadActivity) -> Part:
     """Return a worker's waits that nobody else's work explains."""
     others = _who_is_excused(case, worker)
+    makers = case.producers[worker.thread]
+    made = "".join(f" AND ({maker.condition}) IS NOT TRUE" for maker in makers)
     return part_of(
         case,
         worker,
         "waiting_ns",
-        OPEN + none_of(others),
-        lambda one: one.reason in OPEN_REASONS and not any(is_woken_by(one, key) for key in others),
+        OPEN + none_of(others) + made,
+        lambda one: (
+            one.reason in OPEN_REASONS
+            and not any(is_woken_by(one, key) for key in others)
+            and not any(maker.ended(one) for maker in makers)
+        ),
     )
 
 
@@ -91,7 +108,8 @@ def _sleeps(case: Case, part: Part, loop: SleepLoop, *, is_detailed: bool) -> It
     # A regular wait may be for a request, a frame or the GPU: only a stack that sleeps, while the
     # GPU was measured to be idle, is more than worth knowing.
     most = Severity.WARNING if loop.by_stack and idle is not None else Severity.INFO
-    cost = graded(case, worker, lost_ns, span_of(stretches), long_ns=long_ns, at_most=most)
+    spent = Spent(loop.slept_ns, lost_ns, long_ns)
+    cost = graded(case, worker, spent, span_of(stretches), at_most=most)
     if cost is None:
         return
     said = Said(
@@ -142,7 +160,7 @@ def _idles(case: Case, part: Part, *, is_detailed: bool) -> Iterator[Finding]:
                 f"SELECT max(waiting_ns) AS ns FROM ({waits.sql}) WHERE {known.where}",
                 "ns",
             ),
-            _woken_by(case, known),
+            *_woken_by(case, known),
             *(known.frame(case) if is_detailed else ()),
         ),
         ruled_out=_ruled_out(case, known),
@@ -153,20 +171,19 @@ def _idles(case: Case, part: Part, *, is_detailed: bool) -> Iterator[Finding]:
     yield replace(finding(case, part.worker, Cause.VOLUNTARY_WAIT, cost, said), expected_gain=None)
 
 
-def _woken_by(case: Case, part: Part) -> Evidence:
-    """Return who ended most of these waits."""
+def _woken_by(case: Case, part: Part) -> Sequence[Evidence]:
+    """Return who ended most of these waits; nobody for a small share."""
     woken_ns: dict[int, int] = {}
     for one in part.among:
         if one.waker_tid is not None:
             woken_ns[one.waker_tid] = woken_ns.get(one.waker_tid, 0) + one.waiting_ns
-    most = max(woken_ns, key=lambda tid: woken_ns[tid], default=None)
-    return case.evidence(
-        "woken by: {value}",
-        f"SELECT coalesce(max(waker_name), 'not recorded') AS waker FROM off_cpu "
-        f"WHERE {part.worker.span.condition} AND {part.worker.thread.condition} "
-        f"AND waker_tid = {literal(most)}",
-        "",
+    most = max(woken_ns, key=lambda tid: woken_ns[tid], default=0)
+    query = (
+        f"SELECT max(waker_name) AS waker FROM off_cpu WHERE {part.worker.span.condition} "
+        f"AND {part.worker.thread.condition} AND waker_tid = {most}"
     )
+    rows = [row | {"ns": woken_ns[most]} for row in case.session.rows(query) if most in woken_ns]
+    return largest(rows, part.ns, query, "{share} of it was ended by")
 
 
 def _ruled_out(case: Case, part: Part) -> tuple[RuledOut, ...]:

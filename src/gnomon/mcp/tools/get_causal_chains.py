@@ -38,11 +38,11 @@ def answer(
 ) -> Answer:
     """Tell each finding from loss to cause: what stalled the GPU, when, which thread, how long.
 
-    lost_ns was measured: time of the cause in the time of the thread named. because is the
-    evidence, and ruled_out what looks alike and was measured not to be it; each has a value and
-    its unit. A query is for run_sql, which answers with the same value: told is that of the loss,
-    with queries=true that of every number. remedy says what to change, confidence (0 to 1) how
-    sure this is, and why.
+    thread_ns was measured: time of the cause in the time of the thread named. lost_ns is what the
+    GPU lost of it, and left out where no counters tell that. because is the evidence, and ruled_out
+    what looks alike and was measured not to be it; each has a value and its unit. A query is for
+    run_sql, which answers with the same value: told is that of the loss, with queries=true that of
+    every number. remedy says what to change, confidence (0 to 1) how sure this is, and why.
     """
     names = () if cause is None else (cause,)
     if cause is not None and cause not in (known := detectors()):

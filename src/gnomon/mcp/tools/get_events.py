@@ -9,7 +9,7 @@ from pydantic import Field
 from gnomon.enums import Severity
 from gnomon.mcp.desk import Desk, only_gpu
 from gnomon.mcp.parameters import Gpu, Since, Until
-from gnomon.mcp.reply import Answer, said
+from gnomon.mcp.reply import Answer, marked, said
 
 TEXTS = ("message", "old_value", "new_value")
 COLUMNS = ("ts_ns", "severity", "kind", "gpu_uuid", "mig_uuid", "source", *TEXTS)
@@ -58,5 +58,5 @@ def answer(
 
 
 def _event(row: dict[str, Any]) -> dict[str, Any]:
-    values = row | {name: said(row[name]) for name in TEXTS}
+    values = marked(row) | {name: said(row[name]) for name in TEXTS}
     return {name: value for name, value in values.items() if value is not None}

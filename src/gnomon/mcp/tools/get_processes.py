@@ -8,7 +8,7 @@ from typing import Any
 from gnomon.analysis.processes import ProcessRow, processes
 from gnomon.mcp.desk import NS_PER_S, Desk, only_gpu
 from gnomon.mcp.parameters import Gpu, Since, Until
-from gnomon.mcp.reply import Answer, said
+from gnomon.mcp.reply import Answer, marked, said
 
 TEXTS = ("name", "command_line", "user", "container_id", "pod_uid", "busiest_thread_name")
 # Every process of every reading is looked through: a day of them would take long.
@@ -37,5 +37,5 @@ def answer(desk: Desk, *, since: Since = None, until: Until = None, gpu: Gpu = N
 
 
 def _row(process: ProcessRow) -> dict[str, Any]:
-    values = asdict(process) | {name: said(getattr(process, name)) for name in TEXTS}
+    values = marked(asdict(process)) | {name: said(getattr(process, name)) for name in TEXTS}
     return {name: value for name, value in values.items() if value is not None}

@@ -10,7 +10,7 @@ from gnomon.analysis.summary import summarize
 from gnomon.analysis.summary_types import GpuSummary
 from gnomon.mcp.desk import Desk, QuestionError, only_gpu
 from gnomon.mcp.parameters import Gpu, Model, Since, Split, TrafficOf, Until
-from gnomon.mcp.reply import Answer, said
+from gnomon.mcp.reply import Answer, marked, said
 
 MOST_ENTRIES = 1000
 # What an entry of many is read for; all of it is told of a single window.
@@ -83,8 +83,9 @@ def answer(
 
 
 def _entry(summary: GpuSummary, *, is_short: bool) -> dict[str, Any]:
-    values = summary.to_json()
+    values = marked(summary.to_json())
     values["phase"] = said(summary.phase)
+    values["warnings"] = tuple(map(said, summary.warnings))
     if is_short:
         values = {name: values[name] for name in SHORT}
         values = {name: value for name, value in values.items() if value not in (None, ())}

@@ -10,7 +10,7 @@ from gnomon.analysis.stacks import Frame, TopStack, top_stacks
 from gnomon.mcp import explaining
 from gnomon.mcp.desk import Desk
 from gnomon.mcp.parameters import Since, Until
-from gnomon.mcp.reply import Answer, said
+from gnomon.mcp.reply import Answer, named, said
 
 MOST_FRAMES = 24
 
@@ -65,7 +65,7 @@ def _stack(one: TopStack, name: str | None) -> dict[str, Any]:
         {
             **explaining.thread(one.thread),
             "thread": said(name),
-            "operation": explaining.named(one.operation),
+            "operation": named(one.operation),
             "rows": one.rows,
             "total_ns": one.total_ns,
             "longest_ns": one.longest_ns,

@@ -9,7 +9,7 @@ from typing import Any
 
 from gnomon.analysis.coverage import Gap, gaps, losses, sources
 from gnomon.mcp.desk import NS_PER_S, Desk, iso
-from gnomon.mcp.reply import Answer, said
+from gnomon.mcp.reply import Answer, marked, said
 from gnomon.recording.base import Meta
 
 # A recorder flushes every second.
@@ -57,16 +57,18 @@ def answer(desk: Desk) -> Answer:
             "duration_s": (to_ns - from_ns) / NS_PER_S,
             "is_live": 0 <= age_s < LIVE_WITHIN_S,
             "newest_row_age_s": age_s,
-            "host": {name: meta.host[name] for name in HOST_FACTS if name in meta.host},
+            "host": marked({name: meta.host[name] for name in HOST_FACTS if name in meta.host}),
         },
         lists={
             "gpus": _gpus(meta, found_gaps),
             "sources": _sources(desk, meta, from_ns, to_ns),
-            "unavailable": [_known(asdict(each)) for each in meta.unavailable],
-            "losses": [asdict(each) for each in losses(recording, from_ns=from_ns, to_ns=to_ns)],
+            "unavailable": [marked(_known(asdict(each))) for each in meta.unavailable],
+            "losses": [
+                marked(asdict(each)) for each in losses(recording, from_ns=from_ns, to_ns=to_ns)
+            ],
             "skipped_files": [said(f"{each.path}: {each.reason}") for each in recording.skipped()],
             "gaps": [
-                asdict(gap) | {"duration_s": (gap.to_ns - gap.from_ns) / NS_PER_S}
+                marked(asdict(gap)) | {"duration_s": (gap.to_ns - gap.from_ns) / NS_PER_S}
                 for gap in found_gaps
             ],
         },
@@ -76,8 +78,7 @@ def answer(desk: Desk) -> Answer:
 
 def _gpus(meta: Meta, found_gaps: Sequence[Gap]) -> list[dict[str, Any]]:
     return [
-        {"uuid": uuid}
-        | {name: facts[name] for name in GPU_FACTS if name in facts}
+        marked({"uuid": uuid} | {name: facts[name] for name in GPU_FACTS if name in facts})
         | {
             "not_measured_s": sum(
                 (gap.to_ns - gap.from_ns) / NS_PER_S for gap in found_gaps if gap.gpu_uuid == uuid
@@ -90,10 +91,11 @@ def _gpus(meta: Meta, found_gaps: Sequence[Gap]) -> list[dict[str, Any]]:
 def _sources(desk: Desk, meta: Meta, from_ns: int, to_ns: int) -> list[dict[str, Any]]:
     """Return the books of each source; of an import, which kept none, what its meta says."""
     kept = sources(desk.recording, from_ns=from_ns, to_ns=to_ns)
-    rows = [_known(asdict(one)) | {"reason": said(one.reason)} for one in kept]
+    rows = [marked(_known(asdict(one))) | {"reason": said(one.reason)} for one in kept]
     named = {one.source for one in kept}
     rows += [
-        {"source": name} | _known(dict(facts)) | {"reason": said(facts.get("reason") or None)}
+        marked({"source": name} | _known(dict(facts)))
+        | {"reason": said(facts.get("reason") or None)}
         for name, facts in meta.sources.items()
         if name not in named
     ]

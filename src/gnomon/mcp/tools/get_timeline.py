@@ -12,7 +12,7 @@ from gnomon.analysis.summary import summarize
 from gnomon.analysis.summary_types import GpuSummary
 from gnomon.mcp.desk import Desk, only_gpu
 from gnomon.mcp.parameters import Gpu, Since, Until
-from gnomon.mcp.reply import Answer, said
+from gnomon.mcp.reply import Answer, named, said
 from gnomon.recording.marks import phases
 
 METRICS = (
@@ -61,7 +61,7 @@ def answer(
         facts={"from_ns": from_ns, "to_ns": to_ns, "bin_ns": bin_ns},
         lists={
             "gpus": [
-                {"uuid": uuid, "mig_uuid": mig_uuid, "series": _series(of_gpu)}
+                {"uuid": named(uuid), "mig_uuid": named(mig_uuid), "series": _series(of_gpu)}
                 for (uuid, mig_uuid), of_gpu in grouped.items()
             ],
             "phases": [

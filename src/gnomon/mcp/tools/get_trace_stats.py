@@ -10,7 +10,7 @@ from gnomon.analysis.latency import Operation
 from gnomon.mcp import explaining
 from gnomon.mcp.desk import Desk
 from gnomon.mcp.parameters import Since, Until
-from gnomon.mcp.reply import Answer, said
+from gnomon.mcp.reply import Answer, named, said
 
 NUMBERS = (
     "calls",
@@ -79,8 +79,8 @@ def _row(one: Operation, name: str | None) -> dict[str, Any]:
     flags = {"nested": one.nested or None, "biased": one.biased or None}
     return explaining.known(
         {
-            "operation": explaining.named(one.operation),
-            "layer": explaining.named(one.layer),
+            "operation": named(one.operation),
+            "layer": named(one.layer),
             **explaining.thread(one.thread),
             "thread": said(name),
             **{key: of for key, of in numbers.items() if of or key not in WORTH_IF_NOT_ZERO},
