@@ -165,16 +165,21 @@ def peers() -> list[tuple[str, list[str], bool]]:
     return found
 
 
-def wait_for_rows(directory: Path, process: subprocess.Popen[bytes], timeout_s: float) -> None:
-    """Wait until a recording holds GPU counters. Raises ObserverError."""
+def wait_for_rows(
+    directory: Path,
+    process: subprocess.Popen[bytes],
+    timeout_s: float,
+    table: str = "gpu_counters",
+) -> None:
+    """Wait until a recording holds rows of a table. Raises ObserverError."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise ObserverError(f"gnomon record ended with status {process.returncode}")
-        if any(file.stat().st_size for file in directory.glob("gpu_counters/**/*.a*")):
+            raise ObserverError(f"gnomon ended with status {process.returncode}")
+        if any(file.stat().st_size for file in directory.glob(f"{table}/**/*.[ap]*")):
             return
         time.sleep(0.1)
-    raise ObserverError(f"no GPU counters in {directory} after {timeout_s:.0f} s")
+    raise ObserverError(f"no rows of {table} in {directory} after {timeout_s:.0f} s")
 
 
 def _cpu_seconds(root: psutil.Process) -> float:

@@ -53,9 +53,11 @@ class Slowdown:
     passed: bool
 
 
-def alternate(observer: Held, pairs: int, window_s: float) -> list[tuple[Window, Window]]:
+def alternate(
+    observer: Held, pairs: int, window_s: float, *, ends_on: bool = True
+) -> list[tuple[Window, Window]]:
     """Switch the observer on and off; return (on, off) windows, Unix ns, in random order of
-    on first and off first so that no drift favours one side.
+    on first and off first so that no drift favours one side. ``ends_on``: it is left on.
     """
     order = random.Random(0)
     result: list[tuple[Window, Window]] = []
@@ -68,7 +70,8 @@ def alternate(observer: Held, pairs: int, window_s: float) -> list[tuple[Window,
             time.sleep(window_s)
             windows[is_on] = (begin_ns, time.time_ns())
         result.append((windows[True], windows[False]))
-    observer.on()
+    if ends_on:
+        observer.on()
     return result
 
 
@@ -117,7 +120,7 @@ def slowdown(kind: str, name: str, options: argparse.Namespace, log: IO[bytes]) 
         progress = Path(directory) / "progress"
         command = [sys.executable, "-m", "benchmarks.workload", kind, str(progress)]
         with observers.running_quietly(command, log) as busy:
-            _wait_for_progress(progress, busy)
+            wait_for_progress(progress, busy)
             with watch(name, options, log) as observer:
                 windows = alternate(observer, options.pairs, options.window)
             time.sleep(2 * workload.FLUSH_EVERY_S)
@@ -137,7 +140,7 @@ def usages(options: argparse.Namespace, log: IO[bytes]) -> dict[str, Usage | str
         progress = Path(directory) / "progress"
         command = [sys.executable, "-m", "benchmarks.workload", "gemm", str(progress)]
         with observers.running_quietly(command, log) as busy:
-            _wait_for_progress(progress, busy)
+            wait_for_progress(progress, busy)
             for name, tool, needs_terminal in _tools(options.gnomon, Path(directory)):
                 opened = (
                     observers.running_in_terminal(tool)
@@ -166,13 +169,16 @@ def _tools(gnomon: list[str], directory: Path) -> list[tuple[str, list[str], boo
     ]
 
 
-def _wait_for_progress(progress: Path, busy: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 60
+def wait_for_progress(
+    progress: Path, busy: subprocess.Popen[bytes], timeout_s: float = 60.0
+) -> None:
+    """Wait until a workload goes on, and has warmed up. Raises ObserverError."""
+    deadline = time.monotonic() + timeout_s
     while not (progress.exists() and progress.stat().st_size):
         if busy.poll() is not None:
             raise ObserverError("the workload ended at once: is PyTorch here, with a GPU?")
         if time.monotonic() > deadline:
-            raise ObserverError("the workload made no progress within 60 s")
+            raise ObserverError(f"the workload made no progress within {timeout_s:.0f} s")
         time.sleep(0.1)
     time.sleep(WORKLOAD_WARM_UP_S)
 

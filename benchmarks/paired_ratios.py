@@ -24,6 +24,14 @@ class Interval(NamedTuple):
     high: float
 
 
+class Quartiles(NamedTuple):
+    """The median of values and the quartiles around it: their spread."""
+
+    median: float
+    low: float
+    high: float
+
+
 class Progress:
     """How many iterations a workload had finished by when; counts grow with time.
 
@@ -68,6 +76,14 @@ def bootstrap_median(
     tail = (1.0 - confidence) / 2.0
     low, high = np.quantile(medians, [tail, 1.0 - tail])
     return Interval(float(np.median(sample)), float(low), float(high))
+
+
+def quartiles(values: Sequence[float]) -> Quartiles:
+    """Return the three of the values. Raises ValueError without values."""
+    if not values:
+        raise ValueError("no values to take quartiles of")
+    low, median, high = np.quantile(np.asarray(values, dtype=np.float64), [0.25, 0.5, 0.75])
+    return Quartiles(float(median), float(low), float(high))
 
 
 def paired_ratios(

@@ -69,6 +69,8 @@ def test_every_key_can_come_from_a_file_and_from_the_environment(home):
         pm_enabled = false
         pm_on_s = 0.5
         pm_every_s = 0
+        trace_rows_per_s = 500
+        trace_launch_budget_pct = 0.5
         retention_max_bytes = 1000000
         retention_max_age_s = "unlimited"
         gpu_hour_cost = 2.49

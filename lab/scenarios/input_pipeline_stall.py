@@ -1,7 +1,8 @@
 """Batches come later than the GPU could take them.
 
 By seed: one worker process that is too slow, or no worker at all, where the training thread itself
-decodes, reads a disk, or waits for a remote store. Control: as many workers as it takes.
+decodes, reads a disk, or waits for a remote store. Control: as many workers as it takes, files from
+memory.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ def build(stage: Stage) -> Program:
     # Of what the GPU works a step, 200 us a launch and up to 2.4 times that.
     cost_ms = random.uniform(4.0, 5.0) * 0.2 * launches
     product = gpu.product(200.0)
-    samples = Samples(cost, cost_ms, stage.seed)
+    # Workers that share one disk stall the training as well.
+    samples = Samples(cost, cost_ms, stage.seed, is_cached=not stage.fault)
     if not stage.fault:
         workers = min(MOST_WORKERS, SPARE * max(1, round(cost_ms / (0.2 * launches))))
     # In a list, so that it can be given up, which ends the workers.
@@ -90,6 +92,6 @@ SCENARIO = Scenario(
     name="input_pipeline_stall",
     cause="input_pipeline_stall",
     shows="a data loader that makes batches more slowly than the GPU takes them",
-    control="as many worker processes as it takes",
+    control="as many worker processes as it takes, files from memory",
     build=build,
 )

@@ -32,14 +32,15 @@ MOST_CPU_SHARE = 0.5
 class Samples:
     """A map-style data set without an end; each sample takes ``cost_ms`` in its ``variant``."""
 
-    def __init__(self, variant: str, cost_ms: float, seed: int) -> None:
+    def __init__(self, variant: str, cost_ms: float, seed: int, *, is_cached: bool = False) -> None:
+        """``is_cached``: files come from memory, as they do once a data set fits into it."""
         self.counts = SharedCounts(COUNTED)
         self.cost_ms = cost_ms
         self._make = {"decode": self._decode, "read": self._read, "remote": self._fetch}[variant]
         draw = np.random.default_rng(seed)
         self._packed = zlib.compress(draw.integers(0, 8, SHAPE, dtype=np.uint8).tobytes(), 6)
         self._times = 1
-        self._file = open_file() if variant == "read" else None
+        self._file = open_file(is_cached=is_cached) if variant == "read" else None
         if variant != "remote":
             # Decoding by its CPU time: it is what decoding costs, whoever else wants the core.
             clock = time.thread_time_ns if variant == "decode" else time.monotonic_ns
@@ -102,10 +103,11 @@ def worker_row() -> int:
     return 0 if info is None else int(info.id) + 1
 
 
-def open_file() -> int:
+def open_file(*, is_cached: bool) -> int:
     """Write a file, and open it to be read past the page cache; it is gone once it is closed.
 
-    Raises NotPossibleError where the file system answers such reads from memory.
+    Raises NotPossibleError where the file system answers such reads from memory. ``is_cached``:
+    it is to be read from memory, and that is what happens.
     """
     number, name = tempfile.mkstemp(prefix="samples-", dir=os.environ.get("TMPDIR", "/var/tmp"))
     path = Path(name)
@@ -116,8 +118,8 @@ def open_file() -> int:
                 file.write(block)
             file.flush()
             os.fsync(file.fileno())
-        opened = os.open(path, os.O_RDONLY | os.O_DIRECT)
-        share = cpu_share_of_reading(opened)
+        opened = os.open(path, os.O_RDONLY | (0 if is_cached else os.O_DIRECT))
+        share = 0.0 if is_cached else cpu_share_of_reading(opened)
     except OSError as error:
         raise NotPossibleError(
             f"cannot read past the page cache in {path.parent}: {error}; set TMPDIR to a folder "

@@ -59,6 +59,20 @@ def _cost(value: object) -> float:
     return number
 
 
+def _rows(value: object) -> float:
+    number = _number(value)
+    if not 10 <= number <= 1_000_000:
+        raise ValueError
+    return number
+
+
+def _share(value: object) -> float:
+    number = _number(value)
+    if not 0 < number <= 100:
+        raise ValueError
+    return number
+
+
 def _limit(value: object) -> int | None:
     if value == UNLIMITED:
         return None
@@ -124,11 +138,25 @@ def _no_pids() -> Iterable[int]:
 
 
 @dataclass(frozen=True, slots=True)
+class TraceRequest:
+    """Whom to trace: processes by number, by name, those on GPUs, or one that waits to begin.
+
+    ``names`` are whole short names (`ps -o comm`). ``command`` is what the only pid will execute.
+    """
+
+    pids: tuple[int, ...] = ()
+    names: tuple[str, ...] = ()
+    every_gpu_process: bool = False
+    command: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All settings, with their defaults.
 
     ``watched_pids`` is not configuration: a command that knows which processes matter (those on
     the GPUs) puts its own callable there, and ``sources/host.py`` asks it at every reading.
+    ``trace`` is likewise what a command was asked to trace, None for nothing.
     """
 
     record_period_s: float = _setting(
@@ -155,6 +183,18 @@ class Settings:
         f"0, or {_TURN}",
         "from one turn of PM sampling to the next; 0, or no more than pm_on_s: all the time",
     )
+    trace_rows_per_s: float = _setting(
+        2_000.0,
+        _rows,
+        "a number from 10 to 1000000",
+        "how many calls, and how many stays off the CPU, a trace keeps as rows of their own",
+    )
+    trace_launch_budget_pct: float = _setting(
+        2.0,
+        _share,
+        "a number above 0, up to 100",
+        "share of a thread's time that tracing its launches may take; beyond, in windows",
+    )
     retention_max_bytes: int | None = _setting(
         10 * 2**30, _limit, _WHOLE, "oldest segments are removed beyond this size of a recording"
     )
@@ -178,6 +218,7 @@ class Settings:
         ),
     )
     watched_pids: Callable[[], Iterable[int]] = _no_pids
+    trace: TraceRequest | None = None
 
 
 def configurable() -> Mapping[str, Mapping[str, Any]]:

@@ -107,6 +107,7 @@ class EventKind(StrEnum):
     POD_RESTARTED = "pod_restarted"
     POD_EVICTED = "pod_evicted"
     TCP_RETRANSMIT = "tcp_retransmit"
+    TRACING_LIMITED = "tracing_limited"
     # What an import has to say of the file
     BIASED_SELECTION = "biased_selection"
     INCONSISTENT = "inconsistent"
@@ -126,6 +127,7 @@ class CallLayer(StrEnum):
     CUDA_RUNTIME = "cuda_runtime"
     CUDA_DRIVER = "cuda_driver"
     BLOCK_IO = "block_io"
+    NCCL = "nccl"
     SOCKET = "socket"
     KERNEL = "kernel"
 
@@ -141,10 +143,15 @@ class CopyDirection(StrEnum):
 
 
 class Selection(StrEnum):
-    """Which rows were kept: only of ``all`` and ``uniform`` ones do percentiles hold."""
+    """Which rows were kept: of ``biased`` ones percentiles do not hold.
+
+    ``weighted``: slow and failed ones all, others by chance; each row's weight is one over its
+    chance, so that sums and percentiles that count rows by weight are those of all calls.
+    """
 
     ALL = "all"
     UNIFORM = "uniform"
+    WEIGHTED = "weighted"
     BIASED = "biased"
 
 

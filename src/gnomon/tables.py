@@ -464,8 +464,9 @@ LOSSES = Table(
         _count("rows", "how many", "collector, writer, helper"),
         _text(
             "reason",
-            "queue_full, disk_full, overflow, void_reading or missed_period; of imports also "
-            "unreadable, unknown_operation, unmatched, pruned or lost_by_recorder",
+            "queue_full, disk_full, overflow, void_reading or missed_period; of the tracer also "
+            "ring_full, pipe_full, no_slot, too_deep, abandoned, late_attach and no_stack; of "
+            "imports unreadable, unknown_operation, unmatched, pruned or lost_by_recorder",
         ),
     ),
 )
@@ -557,19 +558,29 @@ HOST_CALLS = Table(
 CALL_HISTOGRAMS = Table(
     "call_histograms",
     "How long calls took, counted where single ones were not all kept. One row a thread (or "
-    "process), operation, interval and bucket of durations; rows add up.",
+    "process), operation, interval and bucket of durations; and, where buckets do not hold them, "
+    "one without bounds for the sums of all buckets: time, bytes, failures, time off the CPU, with "
+    "0 calls. Rows add up. Where probes were on for a part of the interval alone, a row counts "
+    "that part: times duration_ns / covered_ns it stands for the whole.",
     (
         *TIME,
         *THREAD,
         _text("layer", "enums.CallLayer"),
         _text("operation", "as in host_calls"),
-        _ns("shortest_ns", "no call of this bucket was shorter", "recorder"),
-        _ns("longest_ns", "no call of this bucket was longer", "recorder"),
+        _ns("shortest_ns", "no call of this bucket was shorter; null: a row of sums", "recorder"),
+        _ns("longest_ns", "no call of this bucket was longer; null: a row of sums", "recorder"),
         _count("calls", "calls in this bucket", "recorder"),
         _count("calls_stored", "of them, kept as single rows", "recorder"),
         _ns("total_ns", "their durations, added", "recorder"),
         _bytes("bytes", "their bytes, added", "recorder"),
         *OFF_CPU_INSIDE,
+        _count("failures", "calls that did not return 0", "exit probe"),
+        _count("calls_interrupted", "calls in which the thread waited for a CPU", "sched_switch"),
+        _ns(
+            "covered_ns",
+            "time of the interval in which calls were counted; null: all of it",
+            "recorder",
+        ),
     ),
 )
 
@@ -594,6 +605,20 @@ OFF_CPU = Table(
         _text("preemptor_name", "its name", "sched_switch"),
         STACK_HASH,
         *SELECTION,
+        _text("operation", "the call it happened in; null outside of calls, or not recorded"),
+    ),
+)
+
+STACK_SAMPLES = Table(
+    "stack_samples",
+    "Where threads stood at instants chosen by a clock, not by what they did. One row a look at a "
+    "thread.",
+    (
+        *TIME,
+        *THREAD,
+        _text("operation", "the call that was open, null outside of calls"),
+        Column("call_started_ns", "int64", "Unix ns", "when that call began", "entry probe"),
+        STACK_HASH,
     ),
 )
 
@@ -615,7 +640,8 @@ STACKS = Table(
 
 THREADS = Table(
     "threads",
-    "Threads that were seen. One row a thread: from when it was first seen until the last time.",
+    "Threads that were seen. One row a thread: from when it was first seen until the last time; "
+    "while a recording is written, one more when it is first seen. Counts are in the last.",
     (
         *TIME,
         *THREAD,
@@ -640,8 +666,9 @@ THREADS = Table(
 
 NCCL_CALLS = Table(
     "nccl_calls",
-    "Collectives that were enqueued. One row a call and rank; the same collective has the same "
-    "communicator and sequence number on every rank.",
+    "Collectives that were enqueued, and other calls into NCCL, which have no sequence. One row a "
+    "call and rank; the same collective has the same communicator and sequence number on every "
+    "rank.",
     (
         *TIME,
         *GPU,
@@ -659,6 +686,11 @@ NCCL_CALLS = Table(
         *OFF_CPU_INSIDE,
         STACK_HASH,
         *SELECTION,
+        _count(
+            "group_number",
+            "calls of a thread with the same number are launched together by its ncclGroupEnd",
+            "ncclGroupStart, ncclGroupEnd",
+        ),
     ),
 )
 
@@ -677,6 +709,7 @@ TABLES: Mapping[str, Table] = {
         HOST_CALLS,
         CALL_HISTOGRAMS,
         OFF_CPU,
+        STACK_SAMPLES,
         STACKS,
         THREADS,
         NCCL_CALLS,

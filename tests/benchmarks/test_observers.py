@@ -198,7 +198,7 @@ def test_rows_of_a_recording_are_waited_for(tmp_path):
     with (tmp_path / "log").open("wb") as file:
         command = [sys.executable, "-c", "import time; time.sleep(60)"]
         with observers.running_quietly(command, file) as process:
-            with pytest.raises(ObserverError, match="no GPU counters"):
+            with pytest.raises(ObserverError, match="no rows of gpu_counters"):
                 observers.wait_for_rows(tmp_path, process, 0.2)
             segment = tmp_path / "gpu_counters" / "date=2026-01-01" / "host=x" / "w-0.arrow"
             segment.parent.mkdir(parents=True)

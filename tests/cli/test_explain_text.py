@@ -108,6 +108,12 @@ def test_what_is_not_known_takes_no_place():
     assert "None" not in text
 
 
+def test_what_nobody_measured_of_the_gpu_is_the_most_that_it_can_be():
+    unbounded = finding(lost_seconds=None, thread_seconds=6.0)
+
+    assert "lost      at most 6 s, 10.0 % of the time" in shown(explanation(unbounded))
+
+
 def test_time_that_threads_lost_at_once_is_no_share():
     assert "lost      90 s, added over threads" in shown(explanation(finding(lost_seconds=90.0)))
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gnomon.sources import _identity
-from gnomon.sources._cgroups import parse_cgroup
+from gnomon.proc import identity
+from gnomon.proc.cgroups import parse_cgroup
 from gnomon.sources._nvml_fields import counter_growth
 from gnomon.sources._processes import process_columns
 from gnomon.sources.nvml import NvmlSource
@@ -118,7 +118,7 @@ def test_columns_of_a_process_in_a_pod(proc):
     columns = process_columns(4242, proc)
 
     assert columns == {
-        "process_id": _identity.process_hash("b0b0", 4242, 777),
+        "process_id": identity.process_hash("b0b0", 4242, 777),
         "ns_pid": 17,
         "name": "python (x)",
         "command_line": "python serve.py --model=llama",

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from gnomon import configuration, tables
 from gnomon._errors import SourceError
+from gnomon.proc.procfs import CpuTimes, Stat
 from gnomon.sources import _host_machine, _host_processes
 from gnomon.sources._host_machine import MachineReader, MachineReading, machine_row
-from gnomon.sources._procfs import CpuTimes, Stat
 from gnomon.sources.host import HostSource, create
 from tests.sources.proc_tree import GIB, ProcTree
 

@@ -8,6 +8,8 @@ import pytest
 
 from gnomon.tracing.btf import read_kernel_btf
 from gnomon.tracing.object_file import read_object
+from tests.standins import cudart
+from tests.tracing.following import Caller
 from tests.tracing.kernel import compile_object
 
 LIBRARY = """
@@ -58,3 +60,25 @@ def library(tmp_path_factory):
     command = ["gcc", "-shared", "-fPIC", elsewhere, source, "-o", made]
     subprocess.run(command, check=True, timeout=60)
     return made, ctypes.CDLL(str(made))
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory):
+    """The compiled stand-ins of the driver and the runtime."""
+    return cudart.build(tmp_path_factory.mktemp("attached"))
+
+
+@pytest.fixture
+def start():
+    """A function that starts a process that obeys, with libraries loaded."""
+    callers = []
+
+    def started(*command, under=(), load=()):
+        callers.append(Caller(*command, under=under))
+        for path in load:
+            callers[-1].order("load", path)
+        return callers[-1]
+
+    yield started
+    for caller in callers:
+        caller.close()

@@ -86,7 +86,11 @@ class Caller:
         command = command or (sys.executable, TARGETS / "caller.py")
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         self.process = subprocess.Popen([*under, *map(str, command)], **pipes)
-        self.inner_pid = int(self._answer().split()[1])
+        try:
+            self.inner_pid = int(self._answer().split()[1])
+        except AssertionError:
+            self.close()
+            raise
 
     @property
     def pid(self) -> int:

@@ -22,7 +22,8 @@ INFO_BYTES = 256
 
 
 def _obstacle():
-    missing = missing_capabilities(look_around().capabilities)
+    here = look_around()
+    missing = missing_capabilities(here.capabilities, here.kernel)
     if missing:
         return f"needs {' and '.join(missing)}"
     return "" if KERNEL_BTF.exists() else "needs a kernel with BTF"

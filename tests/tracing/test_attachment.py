@@ -14,32 +14,11 @@ from gnomon.tracing.processes import Wanted
 from gnomon.tracing.route import Route
 from gnomon.tracing.seccomp import may_end_processes
 from tests.standins import cudart, nccl
-from tests.tracing.following import TARGETS, Caller, Following, is_probed
-from tests.tracing.kernel import needs_kernel
-from tests.tracing.programs.tracer import NEEDS_PROGRAMS
+from tests.tracing.following import TARGETS, Following, is_probed
+from tests.tracing.programs.tracer import NEEDS_EVERY_FUNCTION, NEEDS_PROGRAMS
 
-pytestmark = [needs_kernel, *NEEDS_PROGRAMS]
+pytestmark = [*NEEDS_PROGRAMS, NEEDS_EVERY_FUNCTION]
 LAUNCH, COPY = "cudaLaunchKernel", "cudaMemcpy"
-
-
-@pytest.fixture(scope="session")
-def built(tmp_path_factory):
-    return cudart.build(tmp_path_factory.mktemp("attached"))
-
-
-@pytest.fixture
-def start():
-    callers = []
-
-    def started(*command, under=(), load=()):
-        callers.append(Caller(*command, under=under))
-        for path in load:
-            callers[-1].order("load", path)
-        return callers[-1]
-
-    yield started
-    for caller in callers:
-        caller.close()
 
 
 @pytest.fixture
@@ -433,18 +412,6 @@ def test_a_process_that_does_not_exist_is_said_to_be_missing():
     with Following(Wanted(pids=(2**22 + 1,))) as following:
         assert following.attachment.targets() == ()
         assert following.kinds() == ["no_process"]
-
-
-def test_old_kernels_probe_a_few_functions_one_by_one(start, built):
-    caller = start(load=[built.runtime])
-    old = Route(is_multi=False, filters_processes=True)
-    with Following(Wanted(pids=(caller.pid,)), route=old) as following:
-        caller.order("call", built.runtime, LAUNCH, 23)
-        caller.order("call", built.runtime, "cudaStreamSynchronize", 5)
-        caller.order("call", built.runtime, "cudaMemset", 5)
-
-        assert following.calls() == {"cuLaunchKernel": 23, "cuStreamSynchronize": 5}
-        assert following.kinds() == ["few_functions"]
 
 
 def test_without_filters_of_processes_others_are_probed_but_not_traced(start, built):

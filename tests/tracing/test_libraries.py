@@ -128,14 +128,14 @@ def test_an_alias_is_probed_once(read, tmp_path):
     assert len(read(compiled(tmp_path, source)).points[REST].offsets) == 1
 
 
-def test_a_few_functions_are_one_form_of_what_matters_and_no_more_than_a_dozen_a_layer(read, built):
+def test_a_few_functions_are_one_form_of_what_matters_and_few_in_every_layer(read, built):
     names = [operations.OPERATIONS[operations.numbers()[symbol]].name for symbol in FEW]
 
     assert len(set(names)) == len(FEW)
     for path, prefix in ((built.driver, "cu"), (built.runtime, "cuda")):
         points = read(path, few=True).points.values()
         found = [operations.OPERATIONS[number].name for one in points for number in one.cookies]
-        assert len(found) == len(set(found)) <= 12
+        assert len(found) == len(set(found)) <= 16
         assert all(name.startswith(prefix) for name in found)
 
 

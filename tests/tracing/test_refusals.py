@@ -21,11 +21,18 @@ FREE = Surroundings(ROOT, "", False, resource.RLIM_INFINITY, (6, 18))
 
 
 @pytest.mark.parametrize(
-    ("capabilities", "missing"),
-    [(ROOT, []), (TRACER, []), (CONTAINER, ["CAP_BPF", "CAP_PERFMON"]), (1 << 39, ["CAP_PERFMON"])],
+    ("capabilities", "kernel", "missing"),
+    [
+        (ROOT, (6, 6), []),
+        (TRACER, (6, 6), []),
+        (CONTAINER, (6, 6), ["CAP_BPF", "CAP_PERFMON"]),
+        (1 << 39, (6, 6), ["CAP_PERFMON"]),
+        (ROOT, (6, 1), []),
+        (TRACER, (6, 1), ["CAP_SYS_ADMIN"]),
+    ],
 )
-def test_missing_capabilities_are_named(capabilities, missing):
-    assert missing_capabilities(capabilities) == missing
+def test_missing_capabilities_are_named(capabilities, kernel, missing):
+    assert missing_capabilities(capabilities, kernel) == missing
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from gnomon.tracing import seccomp
 from gnomon.tracing.refusals import kernel_version
 from gnomon.tracing.seccomp import may_end_processes, survives
 from tests.tracing.kernel import open_descriptors
-from tests.tracing.programs.tracer import NEEDS_PROGRAMS
+from tests.tracing.programs.tracer import NEEDS_PROGRAMS, needs_linux
 
-pytestmark = NEEDS_PROGRAMS
+pytestmark = [*NEEDS_PROGRAMS, needs_linux((6, 6), "a probe like the one that is tried")]
 EXIT_GROUP = 231
 
 

@@ -8,7 +8,7 @@ not of all calls.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,7 +133,12 @@ def among(operations: Sequence[Operation], *kinds: Kind) -> str:
 
     It lists the names that occur, because over millions of rows a pattern takes seconds.
     """
-    names = sorted({one.operation for one in operations if one.kind in kinds})
+    return named(one.operation for one in operations if one.kind in kinds)
+
+
+def named(names: Iterable[str]) -> str:
+    """Return SQL that is true of rows whose operation has one of these names."""
+    names = sorted(set(names))
     return f"operation IN ({', '.join(map(literal, names))})" if names else "FALSE"
 
 

@@ -1,4 +1,4 @@
-"""All that ``gnomon doctor`` tells, found out once: GPUs, sources, machine, running recorder."""
+"""All that ``gnomon doctor`` tells, found out once: GPUs, sources, tracing, machine, recorder."""
 
 from __future__ import annotations
 
@@ -12,29 +12,35 @@ from gnomon.cli.environment import Fact
 from gnomon.hardware import profile
 from gnomon.recording.announcement import find_current
 from gnomon.sources.base import Capability, Description
+from gnomon.tracing.requirements import requirements
 
 GPU_SOURCE = "nvml"
 
 
 @dataclass(frozen=True, slots=True)
 class Checkup:
-    """What was found; ``gpus`` and ``facts`` are lines to read, ``capabilities`` by source."""
+    """What was found: lines to read, and ``capabilities`` by source.
+
+    ``tracing``: what `gnomon trace` needs of this machine, whose remedies are only for it.
+    """
 
     gpus: Sequence[Fact]
     capabilities: Mapping[str, Capability]
+    tracing: Sequence[Fact]
     facts: Sequence[Fact]
 
     @property
     def complete(self) -> bool:
         """Whether nothing at all is missing."""
         return all(each.ready and not each.missing for each in self.capabilities.values()) and all(
-            fact.ok for fact in (*self.gpus, *self.facts)
+            fact.ok for fact in (*self.gpus, *self.tracing, *self.facts)
         )
 
     def to_json(self) -> dict[str, Any]:
         return {
             "gpus": [fact.to_json() for fact in self.gpus],
             "sources": {name: asdict(each) for name, each in self.capabilities.items()},
+            "tracing": [fact.to_json() for fact in self.tracing],
             "environment": [fact.to_json() for fact in self.facts],
         }
 
@@ -54,7 +60,11 @@ def examine() -> Checkup:
         facts.append(Fact("CUDA of the driver", str(cuda)))
     running = find_current(settings.runtime_directory)
     facts.append(Fact("running recorder", "none" if running is None else str(running)))
-    return Checkup([_gpu(uuid, gpu) for uuid, gpu in described.gpus.items()], capabilities, facts)
+    gpus = [_gpu(uuid, gpu) for uuid, gpu in described.gpus.items()]
+    tracing = [
+        Fact(one.name, one.value, one.ok, "" if one.ok else one.remedy) for one in requirements()
+    ]
+    return Checkup(gpus, capabilities, tracing, facts)
 
 
 def _gpu(uuid: str, facts: Mapping[str, Any]) -> Fact:

@@ -18,6 +18,7 @@ from gnomon.recording.collector import DEFAULT_TICK_S, Collector, CollectorSetti
 NS_PER_S = 1_000_000_000
 # Processes are listed every five seconds; one not seen for this long is gone.
 PROCESS_AGE_NS = 10 * NS_PER_S
+TRACE_SOURCE = "trace"
 
 
 class WatchedProcesses:
@@ -62,6 +63,9 @@ class Collection:
         footprint.keep_pandas_out()
         self._watched = WatchedProcesses()
         sources, broken = create_sources(replace(settings, watched_pids=self._watched.pids))
+        if settings.trace is None:
+            # Nobody asked for it: what it cannot do here is nobody's concern.
+            sources = [source for source in sources if source.name != TRACE_SOURCE]
         self.collector = Collector(
             sources,
             [self._watched, *sinks],

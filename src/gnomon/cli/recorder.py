@@ -6,21 +6,22 @@ import contextlib
 import shutil
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from gnomon._errors import RecordingError
 from gnomon.cli import footprint
-from gnomon.cli.collection import Collection, latest
+from gnomon.cli.collection import TRACE_SOURCE, Collection, latest
 from gnomon.cli.notices import EventTeller, unavailable_sources
 from gnomon.cli.status_line import StatusLine, status_text
 from gnomon.cli.workload import StopRequest, Workload, finish, stop_on_signals
 from gnomon.configuration import Settings
+from gnomon.proc.identity import host_identity
 from gnomon.recording import retention
 from gnomon.recording.announcement import announce
 from gnomon.recording.collector import Sink
 from gnomon.recording.memory import MemoryRecording
 from gnomon.recording.writer import RecordingWriter
-from gnomon.sources._identity import host_identity
 
 NS_PER_S = 1_000_000_000
 TICK_NS = NS_PER_S
@@ -31,6 +32,9 @@ HOUSEKEEPING_NS = 60 * NS_PER_S
 STATUS_WINDOW_NS = 5 * NS_PER_S
 # What the status line looks back on, at most.
 MEMORY_NS = 15 * NS_PER_S
+# A workload that is to be traced waits this long for the tracer, which takes half a second.
+TRACER_TIMEOUT_S = 20.0
+POLL_S = 0.01
 # Where `gnomon mark` in the workload finds us, whatever else records on this host.
 RECORDING_VARIABLE = "GNOMON_RECORDING"
 
@@ -38,10 +42,11 @@ RECORDING_VARIABLE = "GNOMON_RECORDING"
 class Recorder:
     """Records into one directory; ``run`` returns the exit status."""
 
-    def __init__(self, directory: Path, settings: Settings) -> None:
+    def __init__(self, directory: Path, settings: Settings, line: StatusLine | None = None) -> None:
+        """``line``: where the state is shown; stderr by default."""
         self._directory = directory
         self._settings = settings
-        self._line = StatusLine()
+        self._line = StatusLine() if line is None else line
         # Nobody looks at memory but the status line: where none is shown, none is filled.
         self._memory = MemoryRecording(MEMORY_NS) if self._line.is_shown else None
         self._teller = EventTeller()
@@ -80,8 +85,13 @@ class Recorder:
             sinks: list[Sink] = [
                 sink for sink in (self._teller, self._memory, writer) if sink is not None
             ]
+            workload = self._start(arguments, stop, stack)
             collection = stack.enter_context(Collection(self._settings, sinks))
-            workload = self._start(arguments, collection, stop)
+            if self._settings.trace is not None:
+                self._wait_for_tracer(collection, stop)
+            if workload is not None:
+                workload.release()
+                collection.watch(workload.pid)
             self._watch(collection, stop, duration_ns)
             self._line.clear()
             if workload is None or stop.signal is not None:
@@ -96,17 +106,33 @@ class Recorder:
             writer.close()
         except RecordingError as error:
             self._line.say(f"gnomon: {error}")
-        self._line.say(f"recorded {self._directory}; next: gnomon summary {self._directory}")
+        step = "summary" if self._settings.trace is None else "explain"
+        self._line.say(f"recorded {self._directory}; next: gnomon {step} {self._directory}")
 
     def _start(
-        self, arguments: Sequence[str], collection: Collection, stop: StopRequest
+        self, arguments: Sequence[str], stop: StopRequest, stack: contextlib.ExitStack
     ) -> Workload | None:
+        """Start a workload; one that is traced waits until it is released, to be seen whole."""
         if not arguments:
             return None
         environment = {RECORDING_VARIABLE: str(self._directory.absolute())}
-        workload = Workload(arguments, environment, on_end=stop.wake)
-        collection.watch(workload.pid)
+        request = self._settings.trace
+        is_held = request is not None
+        workload = Workload(arguments, environment, on_end=stop.wake, is_held=is_held)
+        stack.callback(workload.release)
+        if request is not None:
+            pids = (*request.pids, workload.pid)
+            request = replace(request, pids=pids, command=tuple(arguments))
+            self._settings = replace(self._settings, trace=request)
         return workload
+
+    def _wait_for_tracer(self, collection: Collection, stop: StopRequest) -> None:
+        """Wait until the tracer is there, or has said that it cannot be."""
+        deadline_s = time.monotonic() + TRACER_TIMEOUT_S
+        while not collection.collector.has_answered(TRACE_SOURCE) and not stop.wait(POLL_S):
+            if time.monotonic() > deadline_s:
+                self._line.say("gnomon: the tracer is late: going on without it")
+                return
 
     def _watch(self, collection: Collection, stop: StopRequest, duration_ns: int | None) -> None:
         """Keep the user informed until it is over."""
@@ -115,7 +141,7 @@ class Recorder:
         while not is_over:
             elapsed_ns = time.monotonic_ns() - started_ns
             left_ns = TICK_NS if duration_ns is None else min(TICK_NS, duration_ns - elapsed_ns)
-            is_over = left_ns <= 0 or stop.wait(left_ns / NS_PER_S)
+            is_over = left_ns <= 0 or stop.wait(left_ns / NS_PER_S) or self._is_done()
             self._tell(self._teller.news())
             if is_over or elapsed_ns > FIRST_ANSWERS_NS:
                 self._tell(unavailable_sources(collection.collector.meta().unavailable))
@@ -125,6 +151,10 @@ class Recorder:
                 footprint.give_back()
             if self._memory is not None:
                 self._show(self._memory, elapsed_ns)
+
+    def _is_done(self) -> bool:
+        """Whether there is nothing left to wait for; asked every second."""
+        return False
 
     def _show(self, memory: MemoryRecording, elapsed_ns: int) -> None:
         summaries = latest(memory, STATUS_WINDOW_NS)

@@ -81,3 +81,29 @@ class StatusLine:
             self._stream.write("\r\x1b[K")
             self._stream.flush()
             self._drawn = False
+
+
+class StatusBlock(StatusLine):
+    """The same for several lines."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        super().__init__(stream)
+        self._lines = 0
+
+    def show(self, text: str, columns: int) -> None:
+        """Draw all lines anew, each cut to the width of the terminal."""
+        if not self.is_shown:
+            return
+        self.clear()
+        lines = [line[: columns - 1] for line in text.splitlines()]
+        self._stream.write("\n".join(lines))
+        self._stream.flush()
+        self._lines = len(lines)
+
+    def clear(self) -> None:
+        if self._lines:
+            # To the first of the lines, and away with all below.
+            up = f"\x1b[{self._lines - 1}A" if self._lines > 1 else ""
+            self._stream.write(f"\r{up}\x1b[J")
+            self._stream.flush()
+            self._lines = 0

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
@@ -17,6 +19,24 @@ EXIT_NOT_FOUND = 127
 EXIT_NOT_EXECUTABLE = 126
 EXIT_SIGNAL_BASE = 128
 GRACE_S = 10.0
+# Waits for the end of the pipe that is its first argument, then becomes the command. Python has
+# SIGPIPE ignored, which a program that is executed would inherit.
+HOLD = """\
+import os, signal, sys
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.read(int(sys.argv[1]), 1)
+os.close(int(sys.argv[1]))
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+try:
+    os.execvp(sys.argv[2], sys.argv[2:])
+except FileNotFoundError:
+    sys.stderr.write(f"gnomon: {sys.argv[2]}: no such command\\n")
+    os._exit(127)
+except OSError as error:
+    sys.stderr.write(f"gnomon: {sys.argv[2]}: {error.strerror}\\n")
+    os._exit(126)
+"""
 
 
 class Workload:
@@ -27,14 +47,21 @@ class Workload:
         arguments: Sequence[str],
         environment: Mapping[str, str] | None = None,
         on_end: Callable[[], None] | None = None,
+        *,
+        is_held: bool = False,
     ) -> None:
         """Start it; ``on_end`` is called, on another thread, when it has ended.
 
+        ``is_held``: as a process that waits for `release` before it becomes the command.
         Raises CommandError (status 126 or 127) where it cannot be started.
         """
+        self._release_fd: int | None = None
         try:
             variables = users_environment() | dict(environment or {})
-            self._process = subprocess.Popen(arguments, env=variables)
+            if is_held:
+                self._process = self._hold(arguments, variables)
+            else:
+                self._process = subprocess.Popen(arguments, env=variables)
         except FileNotFoundError:
             raise CommandError(f"{arguments[0]}: no such command", EXIT_NOT_FOUND) from None
         except OSError as error:
@@ -42,6 +69,22 @@ class Workload:
 
         if on_end is not None:
             threading.Thread(target=self._tell_end, args=(on_end,), daemon=True).start()
+
+    def _hold(
+        self, arguments: Sequence[str], variables: Mapping[str, str]
+    ) -> subprocess.Popen[bytes]:
+        waiting, self._release_fd = os.pipe()
+        try:
+            command = [sys.executable, "-ISc", HOLD, str(waiting), *arguments]
+            return subprocess.Popen(command, env=variables, pass_fds=[waiting])
+        finally:
+            os.close(waiting)
+
+    def release(self) -> None:
+        """Let a held process begin; a second time does nothing."""
+        if self._release_fd is not None:
+            os.close(self._release_fd)
+            self._release_fd = None
 
     def _tell_end(self, on_end: Callable[[], None]) -> None:
         self._process.wait()

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from gnomon.sources import _procfs
-from gnomon.sources._files import read_text
-from gnomon.sources._procfs import CpuTimes, Stat
+from gnomon.proc import procfs
+from gnomon.proc.files import read_text
+from gnomon.proc.procfs import CpuTimes, Stat
 from gnomon.sources.base import Missing
 
 T = TypeVar("T")
@@ -54,12 +54,12 @@ class MachineReader:
 
     def read(self) -> MachineReading:
         """Read everything once. A file that fails leaves its own metrics out, with the reason."""
-        disks = self._get("diskstats", _procfs.parse_diskstats, DISK_METRICS)
-        interfaces = self._get("net/dev", _procfs.parse_net_dev, NETWORK_METRICS)
+        disks = self._get("diskstats", procfs.parse_diskstats, DISK_METRICS)
+        interfaces = self._get("net/dev", procfs.parse_net_dev, NETWORK_METRICS)
         return MachineReading(
-            stat=self._get("stat", _procfs.parse_stat, CPU_METRICS),
-            load_1m=self._get("loadavg", _procfs.parse_loadavg, ("load_1m",)),
-            memory=self._get("meminfo", _procfs.parse_meminfo, MEMORY_METRICS),
+            stat=self._get("stat", procfs.parse_stat, CPU_METRICS),
+            load_1m=self._get("loadavg", procfs.parse_loadavg, ("load_1m",)),
+            memory=self._get("meminfo", procfs.parse_meminfo, MEMORY_METRICS),
             pressure_us={kind: self._pressure(kind) for kind in ("cpu", "memory", "io")},
             disks=None if disks is None else self._whole_disks(disks),
             interfaces=None if interfaces is None else self._physical(interfaces),
@@ -84,7 +84,7 @@ class MachineReader:
         metric = f"{kind}_pressure_pct"
         path = f"{self._proc}/pressure/{kind}"
         try:
-            value = _procfs.parse_pressure(read_text(path))
+            value = procfs.parse_pressure(read_text(path))
         except OSError as error:
             if error.errno in {errno.ENOENT, errno.EOPNOTSUPP}:
                 remedy = "boot a kernel with CONFIG_PSI with psi=1 on its command line"

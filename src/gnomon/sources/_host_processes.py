@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from gnomon.sources import _procfs
-from gnomon.sources._files import read_text
-from gnomon.sources._identity import boot_id, process_hash
-from gnomon.sources._procfs import SchedStat, TaskStat
+from gnomon.proc import procfs
+from gnomon.proc.files import read_text
+from gnomon.proc.identity import boot_id, process_hash
+from gnomon.proc.procfs import SchedStat, TaskStat
 from gnomon.sources.base import Missing
 
 T = TypeVar("T")
@@ -49,7 +49,7 @@ class ProcessReader:
         self._last: dict[str, ProcessReading] = {}
         self.missing: dict[str, Missing] = {}
         # A kernel without scheduler statistics writes zeros there, or has no such file at all.
-        own = _parse(f"{self._proc}/self/schedstat", _procfs.parse_schedstat)
+        own = _parse(f"{self._proc}/self/schedstat", procfs.parse_schedstat)
         self._has_schedstat = own is not None and own.run_ns > 0
         if not self._has_schedstat:
             reason = "this kernel keeps no scheduler statistics (CONFIG_SCHEDSTATS)"
@@ -79,10 +79,10 @@ class ProcessReader:
         """Read one process; None where it is gone, also where it goes while being read."""
         base = f"{self._proc}/{pid}"
         at_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW)
-        stat = _parse(f"{base}/stat", _procfs.parse_task_stat)
+        stat = _parse(f"{base}/stat", procfs.parse_task_stat)
         if stat is None or stat.state in DEAD:
             return None
-        rss = _parse(f"{base}/statm", lambda text: _procfs.parse_statm(text, self._page_bytes))
+        rss = _parse(f"{base}/statm", lambda text: procfs.parse_statm(text, self._page_bytes))
         return ProcessReading(at_ns, stat, rss, self._io(base), self._threads(base))
 
     def _threads(self, base: str) -> dict[int, SchedStat]:
@@ -100,13 +100,13 @@ class ProcessReader:
 
     def _thread(self, base: str) -> SchedStat:
         if self._has_schedstat:
-            return _procfs.parse_schedstat(read_text(f"{base}/schedstat"))
-        stat = _procfs.parse_task_stat(read_text(f"{base}/stat"))
+            return procfs.parse_schedstat(read_text(f"{base}/schedstat"))
+        stat = procfs.parse_task_stat(read_text(f"{base}/stat"))
         return SchedStat(stat.cpu_ticks * self._tick_ns, None)
 
     def _io(self, base: str) -> tuple[int, int] | None:
         try:
-            found = _procfs.parse_io(read_text(f"{base}/io"))
+            found = procfs.parse_io(read_text(f"{base}/io"))
         except PermissionError:
             reason = "the kernel shows storage I/O of a process to its own user and root only"
             for metric in IO_METRICS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gnomon.sources import _identity
+from gnomon.proc import identity
 
 CAP_SYS_ADMIN = 21  # linux/capability.h
 # Programs that take the counters of a GPU for themselves, by the names the kernel shows.
@@ -13,12 +13,12 @@ _SAMPLERS = frozenset(
 )
 
 
-def refused(proc: Path = _identity.PROC) -> bool:
+def refused(proc: Path = identity.PROC) -> bool:
     """Return whether the driver keeps counters for administrators, and we are none."""
     return admin_only(proc) and not has_sys_admin(proc)
 
 
-def admin_only(proc: Path = _identity.PROC) -> bool:
+def admin_only(proc: Path = identity.PROC) -> bool:
     """Return the driver's RmProfilingAdminOnly; False where it does not say."""
     for line in _lines(proc / "driver/nvidia/params"):
         key, _, value = line.partition(":")
@@ -27,7 +27,7 @@ def admin_only(proc: Path = _identity.PROC) -> bool:
     return False
 
 
-def has_sys_admin(proc: Path = _identity.PROC) -> bool:
+def has_sys_admin(proc: Path = identity.PROC) -> bool:
     """Return whether this process's effective capabilities hold CAP_SYS_ADMIN."""
     for line in _lines(proc / "self/status"):
         key, _, value = line.partition(":")
@@ -36,7 +36,7 @@ def has_sys_admin(proc: Path = _identity.PROC) -> bool:
     return False
 
 
-def other_samplers(own_pid: int, proc: Path = _identity.PROC) -> list[str]:
+def other_samplers(own_pid: int, proc: Path = identity.PROC) -> list[str]:
     """Return "name (pid N)" of running programs known to sample counters, but for ``own_pid``."""
     found: list[str] = []
     for comm in sorted(proc.glob("[0-9]*/comm")):

@@ -6,16 +6,16 @@ import pwd
 from functools import cache
 from pathlib import Path
 
-from gnomon.sources import _identity, _procfs
-from gnomon.sources._cgroups import parse_cgroup
-from gnomon.sources._files import read_text
+from gnomon.proc import identity, procfs
+from gnomon.proc.cgroups import parse_cgroup
+from gnomon.proc.files import read_text
 
 COMMAND_LINE_CHARACTERS = 4096
 # Inode of the first pid namespace: PROC_PID_INIT_INO of include/linux/proc_ns.h.
 FIRST_PID_NAMESPACE = "pid:[4026531836]"
 
 
-def process_columns(pid: int, proc: Path = _identity.PROC) -> dict[str, object]:
+def process_columns(pid: int, proc: Path = identity.PROC) -> dict[str, object]:
     """Return the columns of ``gpu_processes`` that /proc knows; empty where the pid is gone.
 
     Inside a container the driver may name a pid of the host, where it is another process's: a
@@ -23,7 +23,7 @@ def process_columns(pid: int, proc: Path = _identity.PROC) -> dict[str, object]:
     """
     base = proc / str(pid)
     try:
-        stat = _procfs.parse_task_stat(read_text(f"{base}/stat"))
+        stat = procfs.parse_task_stat(read_text(f"{base}/stat"))
         uid = base.stat().st_uid
     except (OSError, ValueError):
         return {}
@@ -31,7 +31,7 @@ def process_columns(pid: int, proc: Path = _identity.PROC) -> dict[str, object]:
         return {}
     container, pod = parse_cgroup(_optional_text(f"{base}/cgroup"))
     return {
-        "process_id": _identity.process_hash(_boot_id(proc), pid, stat.start_ticks),
+        "process_id": identity.process_hash(_boot_id(proc), pid, stat.start_ticks),
         "ns_pid": _ns_pid(_optional_text(f"{base}/status")),
         "name": stat.name,
         "command_line": _command_line(_optional_text(f"{base}/cmdline")),
@@ -43,7 +43,7 @@ def process_columns(pid: int, proc: Path = _identity.PROC) -> dict[str, object]:
 
 @cache
 def _boot_id(proc: Path) -> str:
-    return _identity.boot_id(proc)
+    return identity.boot_id(proc)
 
 
 @cache

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +39,14 @@ class Capability:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Rows of one table, as read. ``rows`` are dictionaries of the table's columns."""
+    """Rows of one table, as read. ``rows`` are dictionaries of the table's columns.
+
+    Or they are Arrow already, where rows are many: ``arrow`` is a batch of the table's schema.
+    """
 
     table: str
-    rows: Sequence[Mapping[str, object]]
+    rows: Sequence[Mapping[str, object]] = ()
+    arrow: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,3 +85,10 @@ class Source(Protocol):
     def read(self) -> Sequence[Batch]: ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class Finishing(Protocol):
+    """A source that has more to tell when it is stopped: asked once, before ``close``."""
+
+    def finish(self) -> Sequence[Batch]: ...

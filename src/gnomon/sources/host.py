@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from gnomon._errors import SourceError
+from gnomon.proc.identity import host_identity
 from gnomon.sources._host_machine import MachineReader, MachineReading, machine_row
 from gnomon.sources._host_processes import ProcessReader
-from gnomon.sources._identity import host_identity
 from gnomon.sources.base import Batch, Capability, Description
 
 DEFAULT_PERIOD_S = 1.0

@@ -14,10 +14,10 @@ from typing import Any
 
 from gnomon._errors import SourceError
 from gnomon.configuration import Settings
+from gnomon.proc.identity import PROC
 from gnomon.sources import _nvml_events as events
 from gnomon.sources import _nvml_session
 from gnomon.sources._availability import Availability
-from gnomon.sources._identity import PROC
 from gnomon.sources._nvml_counters import CounterReader, raw_ns
 from gnomon.sources._nvml_errors import DriverGoneError, GpuLostError
 from gnomon.sources._nvml_facts import gpu_facts, host_facts

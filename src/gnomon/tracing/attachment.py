@@ -375,7 +375,7 @@ class Attachment:
                 Notice(
                     Severity.WARNING,
                     "this kernel probes one function at a time: only launches, synchronisations, "
-                    "copies and allocations are traced",
+                    "copies, allocations and collectives are traced",
                     "few_functions",
                     remedy="use Linux 6.6 or newer",
                 )

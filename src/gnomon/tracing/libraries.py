@@ -37,10 +37,14 @@ FEW = frozenset(
     {
         *("cuLaunchKernel", "cuLaunchKernelEx", "cuGraphLaunch", "cuStreamSynchronize"),
         *("cuCtxSynchronize", "cuEventSynchronize", "cuMemcpyAsync", "cuMemcpyHtoDAsync_v2"),
-        *("cuMemcpyDtoHAsync_v2", "cuMemcpyDtoH_v2", "cuMemAlloc_v2", "cuMemFree_v2"),
+        *("cuMemcpyDtoHAsync_v2", "cuMemcpyDtoDAsync_v2", "cuMemcpy", "cuMemcpyHtoD_v2"),
+        *("cuMemcpyDtoH_v2", "cuMemAlloc_v2", "cuMemFree_v2", "cuMemAllocAsync"),
         *("cudaLaunchKernel", "cudaLaunchKernelExC", "cudaGraphLaunch", "cudaStreamSynchronize"),
         *("cudaDeviceSynchronize", "cudaEventSynchronize", "cudaMemcpy", "cudaMemcpyAsync"),
         *("cudaMalloc", "cudaFree", "cudaMallocAsync", "cudaHostAlloc"),
+        *("ncclAllReduce", "ncclAllGather", "ncclReduceScatter", "ncclBroadcast", "ncclSend"),
+        *("ncclRecv", "ncclGroupStart", "ncclGroupEnd", "ncclCommInitRank", "ncclCommSplit"),
+        "ncclCommInitRankConfig",
     }
 )
 

@@ -13,6 +13,8 @@ CAPABILITY_BITS = {"CAP_SYS_ADMIN": 21, "CAP_PERFMON": 38, "CAP_BPF": 39}
 KERNEL_BTF = Path("/sys/kernel/btf/vmlinux")
 # Before 5.11 maps and programs were charged to RLIMIT_MEMLOCK.
 MEMLOCK_GONE = (5, 11)
+# The oldest on which the programs have been shown to load and to count right.
+OLDEST = (6, 1)
 UPROBE_MULTI_SINCE = (6, 6)
 LINK_UPROBES = "attach uprobes"
 # Not in Python's errno: include/linux/errno.h, what a probe point that cannot be probed answers.
@@ -54,10 +56,16 @@ def kernel_version(release: str) -> tuple[int, int]:
     return (int(major), int(digits)) if major.isdigit() and digits else (0, 0)
 
 
-def missing_capabilities(capabilities: int) -> list[str]:
-    """Names of the capabilities that tracing needs and ``capabilities`` (CapEff) lacks."""
+def missing_capabilities(capabilities: int, kernel: tuple[int, int]) -> list[str]:
+    """Names of the capabilities that tracing needs and ``capabilities`` (CapEff) lacks.
+
+    A uprobe as a perf event, which is all that Linux has before 6.6, takes CAP_SYS_ADMIN since
+    the fix of CVE-2025-38466 (6.1.146 and its like).
+    """
     if _has(capabilities, "CAP_SYS_ADMIN"):
         return []
+    if kernel < UPROBE_MULTI_SINCE:
+        return ["CAP_SYS_ADMIN"]
     return [name for name in ("CAP_BPF", "CAP_PERFMON") if not _has(capabilities, name)]
 
 
@@ -98,7 +106,7 @@ _REMEDIES = {
 
 
 def _permission_remedy(here: Surroundings) -> str:
-    missing = missing_capabilities(here.capabilities)
+    missing = missing_capabilities(here.capabilities, here.kernel)
     if missing:
         named = " and ".join(missing)
         return f"run as root, or with {named} (in a container: --cap-add for each)"

@@ -4,9 +4,9 @@ from gnomon.tracing import operations
 from gnomon.tracing.layouts import RecordKind
 from tests.standins.cudart import build_typed_calls
 from tests.standins.cupti import cuda_includes
-from tests.tracing.programs.tracer import NEEDS_PROGRAMS
+from tests.tracing.programs.tracer import NEEDS_EVERY_FUNCTION, NEEDS_PROGRAMS
 
-pytestmark = NEEDS_PROGRAMS
+pytestmark = [*NEEDS_PROGRAMS, NEEDS_EVERY_FUNCTION]
 
 MEMORY, STREAM, NEW = 0xD000, 0x57, "a new address"
 

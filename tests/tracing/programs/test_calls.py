@@ -13,7 +13,14 @@ from gnomon.tracing.entry_points import is_emulated
 from gnomon.tracing.layouts import RecordKind
 from gnomon.tracing.slots import bucket_edges_ns
 from tests.tracing.programs.conftest import attempted, operations_of
-from tests.tracing.programs.tracer import ALWAYS, NEEDS_PROGRAMS, NEVER_NS, Tracer, of_thread
+from tests.tracing.programs.tracer import (
+    ALWAYS,
+    NEEDS_EVERY_FUNCTION,
+    NEEDS_PROGRAMS,
+    NEVER_NS,
+    Tracer,
+    of_thread,
+)
 
 pytestmark = NEEDS_PROGRAMS
 
@@ -43,6 +50,7 @@ def test_every_traced_function_is_exported_by_the_stand_ins_and_begins_like_the_
     assert all(is_emulated(machine, functions[name]) for name in traced)
 
 
+@NEEDS_EVERY_FUNCTION
 def test_23_calls_of_every_function_are_23_calls_and_nested_ones_are_part_of_them(trace, standins):
     exported = {**functions_of(standins.runtime)[1], **functions_of(standins.driver)[1]}
     names = sorted(exported.keys() & operations.numbers().keys())
@@ -62,7 +70,7 @@ def test_23_calls_of_every_function_are_23_calls_and_nested_ones_are_part_of_the
 def test_probing_the_driver_alone_counts_the_calls_of_the_runtime_once(trace, start, standins):
     load = start()
     with Tracer(load.pid) as tracer:
-        tracer.attach(standins.driver)
+        tracer.attach(standins.driver, functions=["cuLaunchKernel", "cuMemcpyAsync_ptsz"])
         load.run("call cudaLaunchKernel 23 0 0 0", "call cudaMemcpyAsync_ptsz 23 0 0 0")
         load.wait()
         taken = tracer.slots.read()
@@ -279,4 +287,5 @@ def test_a_call_open_at_attach_is_not_told_and_the_next_ones_are(start, standins
 
         assert 1 <= len(records) <= 5
         assert np.all(records["duration_ns"] >= 300 * MILLISECOND_NS)
-        assert tracer.losses() == {}
+        # Returns are probed before entries: a call may begin between the two.
+        assert tracer.losses() in ({}, {"returns_unmatched": 1})

@@ -8,9 +8,10 @@ import sys
 import pytest
 
 from gnomon.tracing.layouts import NetworkEvent, RecordKind
-from tests.tracing.programs.tracer import ALWAYS, NEEDS_PROGRAMS, Tracer, of_thread
+from gnomon.tracing.requirements import SINCE
+from tests.tracing.programs.tracer import ALWAYS, NEEDS_PROGRAMS, Tracer, needs_linux, of_thread
 
-pytestmark = NEEDS_PROGRAMS
+pytestmark = [*NEEDS_PROGRAMS, needs_linux(SINCE["network"], "tracepoints of sockets")]
 
 SENDS, BYTES = 23, 100_000
 # Speaks with itself over loopback, by one family of addresses; prints what it knows as JSON.

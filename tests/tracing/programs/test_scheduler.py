@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from gnomon.tracing.layouts import RecordKind, StayClass, Waker
+from gnomon.tracing.requirements import SINCE
 from tests.tracing.programs.conftest import attempted
-from tests.tracing.programs.tracer import NEEDS_PROGRAMS, NEVER_NS, of_thread
+from tests.tracing.programs.tracer import NEEDS_PROGRAMS, NEVER_NS, needs_linux, of_thread
 
 pytestmark = NEEDS_PROGRAMS
 
@@ -114,6 +115,7 @@ def _symbols(tracer, key):
     return " ".join(table[order[place]][2] for place in places)
 
 
+@needs_linux(SINCE["block"], "tracepoints of block requests")
 def test_reads_past_the_page_cache_are_io_and_their_requests_belong_to_the_call(trace, tmp_path):
     path = tmp_path / "data"
     path.write_bytes(os.urandom(1 << 20) * 64)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import threading
 from collections.abc import Collection
 from contextlib import ExitStack
@@ -13,25 +12,35 @@ from typing import Self
 import numpy as np
 import pytest
 
-from gnomon.tracing import bpf_syscall, layouts, nccl_functions, operations
+from gnomon.tracing import bpf_syscall, layouts, nccl_functions, operations, requirements
 from gnomon.tracing.btf import read_kernel_btf
 from gnomon.tracing.elf import Elf
+from gnomon.tracing.libraries import FEW
 from gnomon.tracing.loader import Link, load
 from gnomon.tracing.maps import Map
 from gnomon.tracing.object_file import read_object
+from gnomon.tracing.refusals import OLDEST, UPROBE_MULTI_SINCE, kernel_version
 from gnomon.tracing.ring import RingReader
 from gnomon.tracing.slots import Slots, Taken
 from tests.tracing.kernel import needs_kernel
 
-RELEASE = os.uname().release
+VERSION = kernel_version(os.uname().release)
+# Before, probes are attached one by one, which takes 0.1 s each to undo.
+IS_MULTI = VERSION >= UPROBE_MULTI_SINCE
+
+
+def needs_linux(version: tuple[int, int], why: str) -> pytest.MarkDecorator:
+    """Skip a test on older kernels."""
+    number = ".".join(map(str, version))
+    return pytest.mark.skipif(version > VERSION, reason=f"{why}: Linux {number}")
+
+
 NEEDS_PROGRAMS = [
     needs_kernel,
-    pytest.mark.skipif(
-        tuple(map(int, re.findall(r"\d+", RELEASE)[:2])) < (6, 6),
-        reason=f"uprobe_multi needs Linux 6.6, this is {RELEASE}",
-    ),
+    needs_linux(OLDEST, "the programs need"),
     pytest.mark.skipif(os.uname().machine != "x86_64", reason="calls.bpf.c is for x86-64"),
 ]
+NEEDS_EVERY_FUNCTION = needs_linux(UPROBE_MULTI_SINCE, "only some functions are traced before")
 OBJECTS = Path(layouts.__file__).parents[1] / "data" / "bpf"
 FAMILIES = ("interrupts", "process", "scheduler", "calls", "nccl", "block", "faults", "network")
 UPROBES = {"call_enter", "call_exit", "nccl_enter", "nccl_exit"}
@@ -89,6 +98,8 @@ class Tracer:
         self.maps: dict[str, Map] = {}
         self.objects = {}
         for family in FAMILIES:
+            if requirements.SINCE.get(family, OLDEST) > VERSION:
+                continue
             file = read_object(OBJECTS / f"{family}.bpf.o")
             for name in entries.keys() & file.maps.keys():
                 file.maps[name].entries = entries[name]
@@ -99,7 +110,8 @@ class Tracer:
                 file.set_constant("datatype_bytes", nccl_functions.datatype_bytes())
             if family == "process":
                 file.set_constant("follow_children", int(self.follow))
-            made = owned.enter_context(load(file, shared=self.maps, kernel=kernel))
+            made = load(file, shared=self.maps, kernel=kernel, uprobe_multi=IS_MULTI)
+            owned.enter_context(made)
             self.objects[family] = made
             self.maps = {**made.maps, **self.maps}
 
@@ -129,17 +141,25 @@ class Tracer:
         numbers, links = operations.numbers(), []
         for library in libraries:
             with library.open("rb") as file:
-                found = Elf(file, str(library)).functions(functions or numbers.keys())
+                is_nccl = "nccl" in library.name
+                usual = numbers.keys() if IS_MULTI or is_nccl else FEW
+                found = Elf(file, str(library)).functions(functions or usual)
             offsets = [function.file_offset for function in found]
             cookies = [numbers[function.name] for function in found]
             pid = 0 if self.follow else self.pid
             # Names of NCCL and of CUDA are not found in one library.
-            family, prefix = ("nccl", "nccl") if "nccl" in library.name else ("calls", "call")
+            family, prefix = ("nccl", "nccl") if is_nccl else ("calls", "call")
             # Returns first, so that no entry is left without one.
             for name in ("exit", "enter"):
                 probe = f"{prefix}_{name}"
                 made = self.objects[family]
-                links.append(made.attach_uprobes(probe, library, offsets, cookies, pid))
+                if IS_MULTI:
+                    links.append(made.attach_uprobes(probe, library, offsets, cookies, pid))
+                    continue
+                links += [
+                    made.attach_uprobe(probe, library, offset, cookie, pid)
+                    for offset, cookie in zip(offsets, cookies, strict=True)
+                ]
         return links
 
     def keep_calls(self, threshold_ns: int, sample: int = 0) -> None:

@@ -26,4 +26,5 @@ SHORT_HELP: Mapping[str, str] = {
     "summary": "Say how close the GPUs ran to their peak, and where the rest went.",
     "timeline": "Say second by second what was done, and what the GPU waited for.",
     "top": "Watch how close the GPUs run to their peak, live or in a recording.",
+    "trace": "Trace calls into CUDA and NCCL, and what their threads waited for.",
 }

@@ -51,6 +51,9 @@ def _print_text(found: Checkup) -> None:
     click.secho("\nSources", bold=True)
     for name, capability in found.capabilities.items():
         _print_source(name, capability, len(found.gpus))
+    click.secho("\nTracing (gnomon trace)", bold=True)
+    for fact in found.tracing:
+        _print_line(fact.ok, fact.name, fact.value, fact.remedy)
     click.secho("\nThis machine", bold=True)
     for fact in found.facts:
         _print_line(fact.ok, fact.name, fact.value, fact.remedy)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from gnomon.cli import base, footprint
+from gnomon.cli import base, footprint, trace_options
 from gnomon.cli.quantities import Duration, Size
 
 NS_PER_S = 1_000_000_000
@@ -23,6 +24,7 @@ HOST_PERIOD_S = 1.0
         ("gnomon record -o run1", "until Ctrl-C"),
         ("gnomon record -o run1 -- python train.py", "while a workload runs; its exit status"),
         ("gnomon record -o run1 --period 100ms --duration 5m", "10 Hz, for five minutes"),
+        ("gnomon record -o run1 --trace -- python train.py", "with the cause side: gnomon explain"),
         ("gnomon record -o /var/lib/gnomon/always --max-age 7d --max-size 5GiB", "always on"),
     ],
 )
@@ -44,6 +46,15 @@ HOST_PERIOD_S = 1.0
     help="Enable PM sampling all the time, not in turns: the true clock of every row, at 0.6 % of "
     "a power-capped GEMM. Implies --pm.",
 )
+@click.option(
+    "--trace",
+    "trace",
+    is_flag=True,
+    help="Trace CUDA calls and what threads waited for: every GPU process, and CMD. Needs CAP_BPF "
+    "and CAP_PERFMON.",
+)
+@trace_options.pid_option("--trace-pid", "Trace this process and its children. Implies --trace.")
+@trace_options.name_option("--trace-comm", "Trace processes with this short name. Implies --trace.")
 @click.option("--duration", "duration_ns", type=Duration(), help="Stop after this time.")
 @click.option("--max-size", "max_size_bytes", type=Size(), help="Oldest data goes beyond this.")
 @click.option("--max-age", "max_age_ns", type=Duration(), help="Data older than this goes.")
@@ -56,6 +67,9 @@ def command(  # noqa: PLR0913  one parameter an option
     period_ns: int | None,
     pm: bool | None,
     pm_always: bool,
+    trace: bool,
+    pids: tuple[int, ...],
+    names: tuple[str, ...],
     duration_ns: int | None,
     max_size_bytes: int | None,
     max_age_ns: int | None,
@@ -83,4 +97,8 @@ def command(  # noqa: PLR0913  one parameter an option
             "retention_max_age_s": None if max_age_ns is None else max(1, max_age_ns // NS_PER_S),
         }
     )
+    if trace or pids or names:
+        # Who is named is who is meant; nobody: all that use a GPU.
+        request = configuration.TraceRequest(pids, names, every_gpu_process=not (pids or names))
+        settings = replace(settings, trace=request)
     ctx.exit(Recorder(output, settings).run(workload, duration_ns))

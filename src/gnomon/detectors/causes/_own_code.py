@@ -14,14 +14,12 @@ more, passes for one that works.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from gnomon.analysis.activity import ThreadActivity
 from gnomon.analysis.concentration import BIN_NS, Concentration, concentration
 from gnomon.analysis.gpu_idle import Stretch
-from gnomon.analysis.latency import among
+from gnomon.analysis.latency import among, named
 from gnomon.analysis.operations import CUDA_LAYERS, DISPATCH, Kind, condition
 from gnomon.analysis.questions import literal
 from gnomon.detectors.case import Case
@@ -79,32 +77,35 @@ FROM (
 )"""
 
 # Own code is what neither a call nor a stay off the CPU covers; of a gap, all of it between two
-# calls of a step, whatever lies between them.
+# calls of a step, whatever lies between them. ``gap``: when the first of these two began, and, in
+# the lowest bit, whether it waits; null before the first of all. One number, because each window
+# costs a tenth of a second for a million rows.
 GAPS_SQL = """\
-WITH edges AS (
-  SELECT ts_ns - duration_ns AS begin_ns, ts_ns, {is_of_step} AS is_of_step,
-    {is_wait} AS is_wait, {is_query} AS is_query {calls}
-  UNION ALL
-  SELECT ts_ns - duration_ns, ts_ns, false, false, false FROM off_cpu WHERE {stays}
-), ordered AS (
+SELECT gap, min(begin_ns - piece_ns) FILTER (piece_ns > 0) AS from_ns, max(begin_ns) AS ts_ns,
+  sum(piece_ns)::BIGINT AS own_ns, max(piece_ns) AS longest_ns, bool_or(is_query) AS has_query
+FROM (
   SELECT begin_ns, greatest(0, begin_ns - max(ts_ns) OVER earlier) AS piece_ns, is_query,
-    count(*) FILTER (is_of_step) OVER earlier AS gap,
-    last_value(CASE WHEN is_of_step THEN is_wait END IGNORE NULLS) OVER earlier AS is_after_wait
-  FROM edges
+    max(of_step) OVER earlier AS gap
+  FROM (
+    SELECT ts_ns - duration_ns AS begin_ns, ts_ns, {is_query} AS is_query,
+      CASE WHEN {is_of_step} THEN 2 * (ts_ns - duration_ns) + {is_wait}::INT END AS of_step {calls}
+    UNION ALL
+    SELECT ts_ns - duration_ns, ts_ns, false, NULL FROM off_cpu WHERE {stays}
+  )
   WINDOW earlier AS (ORDER BY begin_ns, ts_ns ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
-), gaps AS (
-  SELECT gap, min(begin_ns - piece_ns) FILTER (piece_ns > 0) AS from_ns, max(begin_ns) AS ts_ns,
-    sum(piece_ns)::BIGINT AS own_ns,
-    sum(bool_or(is_after_wait)::INT) OVER (ORDER BY gap) AS waits,
-    sum(piece_ns) <= {quick}
-      OR (sum(piece_ns) <= {inside} AND NOT bool_or(is_after_wait OR is_query)) AS is_quick
-  FROM ordered WHERE gap > 0 GROUP BY gap HAVING sum(piece_ns) > 0
-), slow AS (
-  SELECT gap, own_ns, from_ns - lag(ts_ns) OVER (ORDER BY gap) AS rest_ns,
-    waits - lag(waits) OVER (ORDER BY gap) AS waits,
-    ((row_number() OVER (ORDER BY gap) - 1) * greatest(1, count(*) OVER () // {block})
+) GROUP BY gap HAVING sum(piece_ns) > 0"""
+LONGEST_SQL = "SELECT max(longest_ns, 5) AS longest FROM ({gaps})"
+JUDGED_SQL = """\
+WITH slow AS (
+  SELECT from_ns, ts_ns, own_ns, from_ns - lag(ts_ns) OVER in_turn AS rest_ns,
+    waits - lag(waits) OVER in_turn AS waits,
+    ((row_number() OVER in_turn - 1) * greatest(1, count(*) OVER () // {block})
       // count(*) OVER ()) AS block
-  FROM gaps WHERE NOT is_quick
+  FROM (
+    SELECT *, sum(gap % 2) OVER (ORDER BY gap ROWS UNBOUNDED PRECEDING) AS waits
+    FROM ({gaps}) WHERE gap % 2 = 1 OR (gap IS NOT NULL AND NOT {is_quick})
+  ) WHERE NOT {is_quick}
+  WINDOW in_turn AS (ORDER BY gap)
 ), even AS (
   SELECT block, quantile_disc(own_ns, 0.75) AS long_ns FROM slow GROUP BY block
   HAVING count(*) >= {fewest}
@@ -112,10 +113,12 @@ WITH edges AS (
     AND quantile_disc(rest_ns, 0.75) <= {alike} * quantile_disc(rest_ns, 0.25)
     AND quantile_disc(own_ns, 0.5) <= {most} * quantile_disc(rest_ns, 0.5)
     AND quantile_disc(waits, 0.5) <= {most_waits}
-), certain AS (
-  SELECT gap FROM slow JOIN even USING (block) WHERE own_ns <= 2 * long_ns
 )
-SELECT from_ns, ts_ns, own_ns, is_quick OR gap IN (SELECT gap FROM certain) AS is_work FROM gaps"""
+SELECT from_ns, ts_ns, own_ns, TRUE AS is_work FROM ({gaps}) WHERE gap IS NOT NULL AND {is_quick}
+UNION ALL
+SELECT from_ns, ts_ns, own_ns, (own_ns <= 2 * long_ns) IS TRUE
+FROM slow LEFT JOIN even USING (block)"""
+IS_QUICK = f"(own_ns <= {QUICK_NS} OR (own_ns <= {INSIDE_NS} AND gap % 2 = 0 AND NOT has_query))"
 BINS_SQL = """\
 SELECT min(from_ns) AS from_ns, max(ts_ns) AS to_ns, sum(own_ns)::BIGINT AS lost_ns
 FROM ({gaps}) WHERE is_work OR {is_all} GROUP BY (ts_ns - 1) // {bin} ORDER BY from_ns"""
@@ -178,9 +181,11 @@ def certain(case: Case, worker: ThreadActivity, own: OwnCode) -> OwnCode:
     """
     polls = any(re.match(QUERIES, one.operation) for one in worker.outermost())
     polling_ns = int(case.value(polling_sql(case, worker))) if polls else 0
-    lone_ns = int(case.value(lone_gaps_sql(case, worker)))
+    # Asked for the longest, for work, and for where it was.
+    case.session.keep(_gaps_sql(case, worker))
+    lone_ns = int(case.value(lone_gaps_sql(case, worker))) if _has_lone_gaps(case, worker) else 0
     own_ns = max(0, own.own_ns - polling_ns - lone_ns)
-    work_ns = int(case.value(work_sql(gaps_sql(case, worker))))
+    work_ns = int(case.value(work_sql(case, worker)))
     is_work = work_ns >= WORK_SHARE * own_ns
     return OwnCode(
         own_ns=min(own_ns, work_ns) if is_work else own_ns,
@@ -192,6 +197,16 @@ def certain(case: Case, worker: ThreadActivity, own: OwnCode) -> OwnCode:
         is_work=is_work,
         work_ns=work_ns,
     )
+
+
+def _has_lone_gaps(case: Case, worker: ThreadActivity) -> bool:
+    """Tell, without a sort of its own, whether one of the longest pieces of own code stands out.
+
+    The fifth longest of all is as long at least as the fifth of those that are each the longest of
+    their gap.
+    """
+    longest = case.value(LONGEST_SQL.format(gaps=_gaps_sql(case, worker))) or [0]
+    return bool(longest[0] > LONE_GAP * (longest[4] if len(longest) > 4 else 0))
 
 
 def without(own: OwnCode, launching_ns: int) -> OwnCode:
@@ -223,19 +238,26 @@ def _counted_sql(worker: ThreadActivity) -> str:
     )
 
 
-def gaps_sql(case: Case, worker: ThreadActivity) -> str:
-    """Return the SELECT of gaps in a thread's calls: own code in each, and whether it was work."""
+def _gaps_sql(case: Case, worker: ThreadActivity) -> str:
+    """Return the SELECT of gaps in a thread's calls, with own code in each."""
     waits = among(worker.operations, Kind.SYNCHRONIZATION)
     copies = among(worker.operations, Kind.COPY)
     of_step = (*DISPATCH, Kind.SYNCHRONIZATION, Kind.ALLOCATION, Kind.RELEASE)
+    queries = (one.operation for one in worker.operations if re.match(QUERIES, one.operation))
     return GAPS_SQL.format(
         is_of_step=among(worker.operations, *of_step),
         is_wait=f"({waits} OR ({copies} AND NOT contains(operation, 'Async')))",
-        is_query=f"regexp_matches(operation, '{QUERIES}')",
+        is_query=named(queries),
         calls=calls_of(case, worker),
         stays=f"{worker.span.condition} AND {worker.thread.condition}",
-        quick=QUICK_NS,
-        inside=INSIDE_NS,
+    )
+
+
+def _judged_sql(case: Case, worker: ThreadActivity) -> str:
+    """Return the SELECT of gaps, each with whether it was work."""
+    return JUDGED_SQL.format(
+        gaps=_gaps_sql(case, worker),
+        is_quick=IS_QUICK,
         block=BLOCK,
         fewest=FEWEST,
         alike=ALIKE,
@@ -244,17 +266,16 @@ def gaps_sql(case: Case, worker: ThreadActivity) -> str:
     )
 
 
-def work_sql(gaps: str) -> str:
+def work_sql(case: Case, worker: ThreadActivity) -> str:
     """Return the SELECT of own code that was surely work."""
-    return f"SELECT coalesce(sum(own_ns), 0)::BIGINT AS ns FROM ({gaps}) WHERE is_work"
+    judged = _judged_sql(case, worker)
+    return f"SELECT coalesce(sum(own_ns), 0)::BIGINT AS ns FROM ({judged}) WHERE is_work"
 
 
-def where_it_was(case: Case, gaps: str, *, is_all: bool) -> Concentration | None:
+def where_it_was(case: Case, worker: ThreadActivity, *, is_all: bool) -> Concentration | None:
     """Return where own code was: what was surely work, or all of it."""
-    rows: Sequence[dict[str, Any]] = case.session.rows(
-        BINS_SQL.format(gaps=gaps, is_all=is_all, bin=BIN_NS)
-    )
-    return concentration([Stretch(**row) for row in rows])
+    query = BINS_SQL.format(gaps=_judged_sql(case, worker), is_all=is_all, bin=BIN_NS)
+    return concentration([Stretch(**row) for row in case.session.rows(query)])
 
 
 def calls_of(case: Case, worker: ThreadActivity) -> str:

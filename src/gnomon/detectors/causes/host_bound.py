@@ -38,7 +38,6 @@ from gnomon.detectors.causes._own_code import (
     OwnCode,
     calls_of,
     certain,
-    gaps_sql,
     lone_gaps_sql,
     own_code,
     polling_sql,
@@ -166,8 +165,7 @@ def _known(case: Case, worker: ThreadActivity) -> Known | None:
     whole = _within(case, worker, worker)
     if whole is None:
         return None
-    gaps = gaps_sql(case, worker)
-    found = where_it_was(case, gaps, is_all=not whole.own.is_work)
+    found = where_it_was(case, worker, is_all=not whole.own.is_work)
     if found is None or found.is_all:
         return whole
     narrow = Case(case.measurements, case.session, span_of(found.stretches))
@@ -241,7 +239,7 @@ def _evidence(one: Known, *, is_detailed: bool) -> Iterator[Evidence]:
     at_work = proven(
         "in its own code between calls that follow as those of one step do, for {value}",
         own.work_ns,
-        work_sql(gaps_sql(case, worker)),
+        work_sql(case, worker),
         "ns",
     )
     # What is counted comes first.

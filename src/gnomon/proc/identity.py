@@ -9,8 +9,8 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from gnomon.sources import _procfs
-from gnomon.sources._files import read_text
+from gnomon.proc import procfs
+from gnomon.proc.files import read_text
 
 PROC = Path("/proc")
 ETC = Path("/etc")
@@ -24,7 +24,7 @@ def boot_id(proc: Path = PROC) -> str:
 def start_ticks(pid: int, proc: Path = PROC) -> int | None:
     """Return when a process started, in clock ticks since boot; None where it is gone."""
     try:
-        return _procfs.parse_task_stat(read_text(f"{proc}/{pid}/stat")).start_ticks
+        return procfs.parse_task_stat(read_text(f"{proc}/{pid}/stat")).start_ticks
     except (OSError, ValueError):
         return None
 
@@ -86,7 +86,7 @@ def _cpu_model(proc: Path) -> str | None:
 
 def _memory_total_bytes(proc: Path) -> int | None:
     try:
-        return _procfs.parse_meminfo(read_text(f"{proc}/meminfo"))["MemTotal"]
+        return procfs.parse_meminfo(read_text(f"{proc}/meminfo"))["MemTotal"]
     except (OSError, ValueError):
         return None
 

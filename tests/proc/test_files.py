@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from gnomon.sources._files import CHUNK_BYTES, read_text
+from gnomon.proc.files import CHUNK_BYTES, read_text
 
 
 @pytest.mark.parametrize("length", [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, 3 * CHUNK_BYTES + 1])

@@ -1,0 +1,91 @@
+"""The work behind ``gnomon trace``: a recorder that shows what calls took, while and after."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gnomon.analysis.call_table import CallRow, call_table
+from gnomon.analysis.coverage import losses
+from gnomon.cli import base, trace_table
+from gnomon.cli.numbers import duration
+from gnomon.cli.recorder import Recorder
+from gnomon.cli.status_line import StatusBlock, StatusLine
+from gnomon.configuration import Settings
+from gnomon.recording.memory import MemoryRecording
+from gnomon.recording.reader import Recording
+
+NS_PER_S = 1_000_000_000
+# The live table looks back on this.
+WINDOW_NS = 5 * NS_PER_S
+MARGIN_LINES = 6
+PROC = Path("/proc")
+
+
+class Tracer(Recorder):
+    """Records into one directory, with a live table where nobody else writes on the terminal."""
+
+    def __init__(
+        self, directory: Path, settings: Settings, *, has_workload: bool, as_json: bool
+    ) -> None:
+        super().__init__(directory, settings, StatusLine() if has_workload else StatusBlock())
+        self._has_workload = has_workload
+        self._as_json = as_json
+
+    def run(self, arguments: Sequence[str], duration_ns: int | None) -> int:
+        """Record as a recorder does; then print the table of all that was recorded."""
+        status = super().run(arguments, duration_ns)
+        if not self._problem:
+            self._print_all()
+        return status
+
+    def _is_done(self) -> bool:
+        """Whether all processes that were named by number are gone."""
+        request = self._settings.trace
+        if request is None or self._has_workload or request.names or request.every_gpu_process:
+            return False
+        return not any((PROC / str(pid)).exists() for pid in request.pids)
+
+    def _show(self, memory: MemoryRecording, elapsed_ns: int) -> None:
+        if self._has_workload:
+            super()._show(memory, elapsed_ns)
+            return
+        bounds = memory.bounds()
+        rows: Sequence[CallRow] = ()
+        if bounds is not None:
+            rows = call_table(memory, max(bounds[0], bounds[1] - WINDOW_NS), bounds[1])
+        size = shutil.get_terminal_size()
+        shown = trace_table.table(rows, max(1, size.lines - MARGIN_LINES))
+        head = f"tracing {duration(elapsed_ns)}, the last {duration(WINDOW_NS)} (Ctrl-C ends)"
+        self._line.show(f"{head}\n{shown.plain}", size.columns)
+
+    def _print_all(self) -> None:
+        recording = Recording.open(self._directory)
+        bounds = recording.bounds()
+        if bounds is None:
+            return
+        # The last totals are taken when all else is over.
+        from_ns, to_ns = bounds[0], max(bounds[1], time.time_ns())
+        rows = call_table(recording, from_ns - 1, to_ns)
+        lost = [one for one in losses(recording, from_ns=from_ns, to_ns=to_ns) if one.rows]
+        if self._as_json:
+            document: dict[str, Any] = {"schema": 1, "from_ns": from_ns, "to_ns": to_ns}
+            document["operations"] = [row.to_json() for row in rows]
+            document["losses"] = [
+                {"table": one.table, "reason": one.reason, "rows": one.rows} for one in lost
+            ]
+            base.print_json(document)
+            return
+        click.echo(trace_table.table(rows).plain)
+        for line in _lost_lines(lost):
+            click.echo(line)
+
+
+def _lost_lines(lost: Sequence[Any]) -> Iterator[str]:
+    for one in lost:
+        yield f"lost: {one.rows:,} rows of {one.table} ({one.reason}, {one.source})"

@@ -1,0 +1,1 @@
+"""What /proc tells of this host and its processes: read, parsed, named. For sources and tracing."""
