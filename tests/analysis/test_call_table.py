@@ -46,8 +46,13 @@ def test_percentiles_from_buckets_lie_in_the_bucket_of_the_true_one(durations):
 
 def test_sums_are_taken_once_and_shares_are_of_all_calls():
     sums = {
-        "total_ns": 900, "failures": 1, "calls_interrupted": 2, "off_cpu_ns": 100,
-        "run_queue_ns": 40, "io_ns": 10, "voluntary_ns": 20,
+        "total_ns": 900,
+        "failures": 1,
+        "calls_interrupted": 2,
+        "off_cpu_ns": 100,
+        "run_queue_ns": 40,
+        "io_ns": 10,
+        "voluntary_ns": 20,
     }
     (row,) = told(call_histograms=counted("cuLaunchKernel", [(8, 9, 6), (16, 19, 2)], **sums))
 
