@@ -146,8 +146,14 @@ def test_a_process_that_maps_the_driver_later_is_found_then(proc):
     assert pids(finder) == [10]
 
 
-def test_this_process_without_a_gpu_uses_none():
-    assert not uses_gpu(os.getpid())
+def test_a_process_without_a_gpu_and_one_that_is_not_there_use_none():
+    # Not this one: other tests open the stand-in of the driver in it.
+    sleeper = subprocess.Popen(["sleep", "60"])
+    try:
+        assert not uses_gpu(sleeper.pid)
+    finally:
+        sleeper.kill()
+        sleeper.wait()
     assert not uses_gpu(2**22 + 1)
 
 
