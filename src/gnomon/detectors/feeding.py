@@ -18,11 +18,9 @@ from gnomon.analysis.overlap import Circumstance
 from gnomon.analysis.questions import Span
 from gnomon.detectors.case import Case, proven, waits_of
 from gnomon.detectors.finding import Evidence, Finding, Gain, RuledOut
-from gnomon.detectors.grading import INFO_SHARE, milder, severity_of
+from gnomon.detectors.grading import INFO_SHARE, SHORTEST_NS, milder, severity_of
 from gnomon.enums import Cause, Severity
 
-# A shorter loss is not worth a word, whatever its share.
-SHORTEST_NS = 10_000_000
 # A thread that was active for less of the span was mostly idle: what it lost is then a share of
 # this much of the span.
 LEAST_ACTIVE_SHARE = 0.1

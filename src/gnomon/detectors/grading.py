@@ -11,6 +11,9 @@ from gnomon.enums import Severity
 INFO_SHARE = 0.01
 WARNING_SHARE = 0.05
 CRITICAL_SHARE = 0.25
+# A shorter loss is not worth a word, whatever its share: of a thread that was active for a moment
+# a moment is much.
+SHORTEST_NS = 10_000_000
 
 
 def severity_of(share: float, *, at_most: Severity = Severity.CRITICAL) -> Severity | None:

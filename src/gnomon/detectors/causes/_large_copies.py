@@ -24,7 +24,7 @@ from gnomon.analysis.memory_use import MOST_BYTES
 from gnomon.detectors.case import Case
 from gnomon.detectors.causes._loss import Figure, Loss, commonest, figures, loss_of, operation_of
 from gnomon.detectors.finding import Finding, Gain
-from gnomon.detectors.grading import INFO_SHARE, severity_of
+from gnomon.detectors.grading import INFO_SHARE
 from gnomon.enums import Cause, CopyDirection, Severity
 
 FEWEST = 3
@@ -92,7 +92,7 @@ def _of_way(case: Case, one: ThreadActivity, way: CopyDirection) -> Iterable[Fin
     is_known = link is not None or (
         row["apart"] >= SIZES_APART and (row["follows"] or 0.0) >= FOLLOWS
     )
-    severity = None if loss is None else severity_of(loss.share)
+    severity = None if loss is None else loss.severity
     if loss is not None and severity is not None:
         told = severity if is_known else Severity.INFO
         yield _finding(case, one, loss, told, way, reachable, is_link_known=link is not None)

@@ -19,7 +19,9 @@ from gnomon.analysis.questions import Span, ThreadKey
 from gnomon.detectors.case import Case, proven
 from gnomon.detectors.feeding import largest
 from gnomon.detectors.finding import Evidence, ToldLoss
+from gnomon.detectors.grading import SHORTEST_NS, severity_of
 from gnomon.detectors.needs import NEGLIGIBLE_SHARE
+from gnomon.enums import Severity
 
 BINS_SQL = """\
 SELECT (ts_ns - 1) // {bin_ns} AS bin, count(*) AS pieces, sum(lost_ns)::BIGINT AS lost_ns,
@@ -52,6 +54,11 @@ class Loss:
         if self.gpu is None or self.to_ns <= self.from_ns:
             return None
         return min(100.0, 100 * self.idle_ns / (self.to_ns - self.from_ns))
+
+    @property
+    def severity(self) -> Severity | None:
+        """How bad it is; None where it is not worth a word."""
+        return None if self.idle_ns < SHORTEST_NS else severity_of(self.share)
 
     @property
     def told(self) -> ToldLoss:

@@ -19,7 +19,7 @@ from gnomon.analysis.questions import literal
 from gnomon.detectors.case import Case
 from gnomon.detectors.causes._loss import Figure, Loss, commonest, figures, loss_of, operation_of
 from gnomon.detectors.finding import Finding, Gain
-from gnomon.detectors.grading import INFO_SHARE, severity_of
+from gnomon.detectors.grading import INFO_SHARE
 from gnomon.detectors.needs import Need
 from gnomon.enums import Cause, Severity
 
@@ -69,7 +69,7 @@ def detect(case: Case) -> Iterable[Finding]:
         if row["parts"] < FEWEST_PARTS or min(row["allocations"], row["releases"]) < FEWEST:
             continue
         loss = loss_of(case, one, pieces)
-        severity = None if loss is None else severity_of(loss.share)
+        severity = None if loss is None else loss.severity
         if loss is not None and severity is not None:
             yield _finding(case, one, loss, severity)
 

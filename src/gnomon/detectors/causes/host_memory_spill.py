@@ -22,7 +22,6 @@ from gnomon.analysis.swap import while_growing
 from gnomon.detectors.case import Case, said
 from gnomon.detectors.causes._loss import Figure, Loss, figures, loss_of
 from gnomon.detectors.finding import Evidence, Finding, Gain
-from gnomon.detectors.grading import severity_of
 from gnomon.detectors.needs import Need
 from gnomon.enums import Cause, Severity
 
@@ -53,7 +52,7 @@ def detect(case: Case) -> Iterable[Finding]:
     told = set()
     for one in case.dispatch_threads:
         loss = _waits(case, one, growing)
-        severity = None if loss is None else severity_of(loss.share)
+        severity = None if loss is None else loss.severity
         use = beyond.get((one.thread.host, one.thread.pid))
         if loss is not None and severity is not None:
             told.add((one.thread.host, one.thread.pid))

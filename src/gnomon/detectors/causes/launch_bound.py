@@ -22,9 +22,9 @@ from gnomon.analysis.questions import Span
 from gnomon.analysis.steps import steps
 from gnomon.detectors.case import Case, proven, said
 from gnomon.detectors.causes._launching import Launching, calls_sql, launch_sql, launching
-from gnomon.detectors.feeding import LEAST_ACTIVE_SHARE, MOST_FINDINGS, SHORTEST_NS
+from gnomon.detectors.feeding import LEAST_ACTIVE_SHARE, MOST_FINDINGS
 from gnomon.detectors.finding import Evidence, Finding, Gain, RuledOut
-from gnomon.detectors.grading import severity_of
+from gnomon.detectors.grading import SHORTEST_NS, severity_of
 from gnomon.detectors.needs import Need
 from gnomon.enums import Cause, Severity
 

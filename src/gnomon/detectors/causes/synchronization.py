@@ -31,7 +31,7 @@ from gnomon.detectors.causes._loss import (
     operation_of,
 )
 from gnomon.detectors.finding import Finding, Gain
-from gnomon.detectors.grading import INFO_SHARE, severity_of
+from gnomon.detectors.grading import INFO_SHARE
 from gnomon.detectors.needs import Need
 from gnomon.enums import Cause, Severity
 
@@ -93,7 +93,7 @@ def detect(case: Case) -> Iterable[Finding]:
         loss = loss_of(case, one, _sql(case, one))
         if loss is None or loss.pieces < FEWEST:
             continue
-        severity = severity_of(loss.share)
+        severity = loss.severity
         if severity is not None and _is_once_a_step(case, one, loss):
             severity = None if severity is Severity.INFO else Severity.INFO
         if severity is not None:

@@ -33,7 +33,7 @@ from gnomon.detectors.case import Case
 from gnomon.detectors.causes._large_copies import REACHED, WAYS
 from gnomon.detectors.causes._loss import Figure, Loss, commonest, figures, loss_of, operation_of
 from gnomon.detectors.finding import Finding, Gain
-from gnomon.detectors.grading import INFO_SHARE, severity_of
+from gnomon.detectors.grading import INFO_SHARE
 from gnomon.detectors.needs import Need
 from gnomon.enums import Cause, CopyDirection, Severity
 
@@ -105,7 +105,7 @@ def detect(case: Case) -> Iterable[Finding]:
             continue
         pieces = PIECES_SQL.format(rate=way.rate_bytes_per_s, reachable=reachable, copies=way.sql)
         loss = loss_of(case, way.one, pieces, is_copying=True)
-        severity = None if loss is None else severity_of(loss.share)
+        severity = None if loss is None else loss.severity
         if loss is not None and severity is not None:
             yield _finding(case, way, loss, severity, reachable, is_link_known=link is not None)
 

@@ -19,7 +19,7 @@ from gnomon.detectors.case import Case
 from gnomon.detectors.causes._large_copies import large_copies
 from gnomon.detectors.causes._loss import Figure, Loss, figures, loss_of
 from gnomon.detectors.finding import Evidence, Finding, Gain
-from gnomon.detectors.grading import INFO_SHARE, severity_of
+from gnomon.detectors.grading import INFO_SHARE
 from gnomon.detectors.needs import Need
 from gnomon.enums import Cause, Severity
 
@@ -62,7 +62,7 @@ def detect(case: Case) -> Iterable[Finding]:
         ):
             continue
         loss = loss_of(case, one, _sql(case, one), is_copying=True)
-        severity = None if loss is None else severity_of(loss.share)
+        severity = None if loss is None else loss.severity
         if loss is not None and severity is not None and loss.pieces >= FEWEST:
             yield _finding(case, one, loss, severity, of_thread)
 
