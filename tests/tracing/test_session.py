@@ -3,6 +3,7 @@
 import threading
 import time
 from collections import Counter, defaultdict
+from statistics import median
 
 import numpy as np
 import pyarrow as pa
@@ -197,6 +198,11 @@ def test_launches_beyond_the_budget_are_seen_in_windows_and_the_rest_always(sess
         assert seen < 190_000
         assert stood_for == pytest.approx(190_000, rel=0.2)
         assert sum(row["weight"] for row in kept) == pytest.approx(stood_for, rel=0.1)
+        # Rows are kept until the end of what is said to be covered, not until some work before it.
+        ends_ns = [row["ts_ns"] for row in kept]
+        window_ends_ns = {row["ts_ns"] for row in in_windows}
+        unseen_ns = [end - max(at for at in ends_ns if at <= end) for end in window_ends_ns]
+        assert median(unseen_ns) < 1_500_000
         assert summed(rows["call_histograms"], "calls", operation=COPY) == 300
         assert rows["losses"] == []
 

@@ -233,9 +233,6 @@ class Session:
             self._count(tells_launches=False)
             self._windows.begin(self._others_from_ns)
             return
-        covered_ns = time.monotonic_ns() - self._windows.began_ns
-        stands_for = (time.monotonic_ns() - self._launches_from_ns) / covered_ns
-        self._chances.set_window(self._teller.facts.is_launch, stands_for)
         counted = self._count(tells_launches=True, began_ns=self._windows.began_ns)
         covered_ns = self._others_from_ns - self._windows.began_ns
         self._windows.close(self._launch_rate(counted, covered_ns))
@@ -267,12 +264,16 @@ class Session:
         ``began_ns``: when the window of launches that ends now began, None outside of windows.
         """
         # First the records: then all that they tell of has been counted as well.
-        self._flush(self._ring.take())
-        # To tell them may take as long as a window lasts.
+        records = self._ring.take()
         now_ns = time.monotonic_ns()
+        reclaimed, taken = self._slots.reclaim(), self._slots.read()
+        if began_ns is not None:
+            stands_for = (now_ns - self._launches_from_ns) / (now_ns - began_ns)
+            self._chances.set_window(self._teller.facts.is_launch, stands_for)
+        # To tell them may take as long as a window lasts: not before the cells are read.
+        self._flush(records)
         spans = self._spans(now_ns, tells_launches=tells_launches, began_ns=began_ns)
-        gone = self._totals.difference(self._slots.reclaim(), are_gone=True)
-        taken = self._slots.read()
+        gone = self._totals.difference(reclaimed, are_gone=True)
         counted = joined(gone, self._totals.difference(taken, are_gone=False))
         batch = self._totals.batch(counted, spans)
         if batch.num_rows:

@@ -1,5 +1,7 @@
 """Threads that launch short kernels more slowly than the GPU runs them."""
 
+from random import Random
+
 import pytest
 
 from gnomon.detectors.causes._launching import launching
@@ -115,17 +117,9 @@ def test_pauses_between_chains_belong_to_another_cause(case_with):
     assert pauses.value == pytest.approx(599 * 1.02 * MS, rel=0.01)
 
 
-@pytest.mark.parametrize("period_ms", [250, 1500])
-def test_what_is_seen_in_windows_stands_for_the_whole_time(case_with, period_ms):
-    """Launches are followed for 50 ms at the end of every period."""
-    period_ns, on_ns, seconds = period_ms * MS, 50 * MS, 6
-    in_period = [(row, (row["ts_ns"] - BEGIN_NS) % period_ns) for row in chain(seconds=seconds)]
-    calls = [
-        row | {"weight": period_ns / on_ns, "selection": "uniform"}
-        for row, at_ns in in_period
-        if at_ns > period_ns - on_ns
-    ]
-    histograms = [
+def windows(period_ns, on_ns, count):
+    """Histograms of launches that were followed at the end of every period."""
+    return [
         {
             "ts_ns": BEGIN_NS + (number + 1) * period_ns,
             "duration_ns": period_ns,
@@ -138,8 +132,21 @@ def test_what_is_seen_in_windows_stands_for_the_whole_time(case_with, period_ms)
             "calls": on_ns // (20 * US),
             "total_ns": on_ns * 6 // 20,
         }
-        for number in range(seconds * SECOND // period_ns)
+        for number in range(count)
     ]
+
+
+@pytest.mark.parametrize("period_ms", [250, 1500])
+def test_what_is_seen_in_windows_stands_for_the_whole_time(case_with, period_ms):
+    """Launches are followed for 50 ms at the end of every period."""
+    period_ns, on_ns, seconds = period_ms * MS, 50 * MS, 6
+    in_period = [(row, (row["ts_ns"] - BEGIN_NS) % period_ns) for row in chain(seconds=seconds)]
+    calls = [
+        row | {"weight": period_ns / on_ns, "selection": "uniform"}
+        for row, at_ns in in_period
+        if at_ns > period_ns - on_ns
+    ]
+    histograms = windows(period_ns, on_ns, seconds * SECOND // period_ns)
     case = case_with(
         host_calls=calls,
         off_cpu=STAYS,
@@ -150,6 +157,28 @@ def test_what_is_seen_in_windows_stands_for_the_whole_time(case_with, period_ms)
 
     assert found.thread_seconds == pytest.approx(seconds, rel=0.03)
     assert found.lost_seconds == pytest.approx(0.7 * seconds, rel=0.05)
+    assert found.ruled_out[0].value == 0  # of pauses: between windows is none
+
+
+def test_distances_of_rows_kept_by_chance_are_no_pauses_however_chances_change(case_with):
+    """A chance for each interval; launches kept for their length come in bunches, with weight 1."""
+    random = Random(7)
+    calls = []
+    for number, row in enumerate(chain(seconds=6)):
+        # Every interval but the third is sampled more thinly than what is usual in that one.
+        chance = 0.5 if (row["ts_ns"] - BEGIN_NS) // SECOND == 2 else 0.02
+        is_long = number % 1_000 < 20
+        if is_long or random.random() < chance:
+            calls.append(row | {"weight": 1.0 if is_long else 1 / chance, "selection": "weighted"})
+    case = case_with(
+        host_calls=calls,
+        off_cpu=STAYS,
+        gpu_counters=counters(70.0, 6),
+        call_histograms=windows(SECOND, SECOND, 6),
+    )
+    (found,) = proved(case, detect(case))
+
+    assert found.thread_seconds == pytest.approx(6, rel=0.02)
 
 
 def test_stays_off_the_cpu_are_not_launching(case_with):

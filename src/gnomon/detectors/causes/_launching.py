@@ -1,9 +1,9 @@
 """Launching: a thread inside launches of kernels, and on the CPU on its way from one to the next.
 
 From the begin of a launch to the begin of the next one, less the time off the CPU and on the CPU in
-other CUDA calls. A distance of more than ``PAUSE_NS``, or ``PAUSE`` times the usual one, is a pause
-for something else and does not count; so where launches were sampled, shorter pauses are not seen,
-and what they cost counts as launching. Where launches were followed for a part of the time alone
+other CUDA calls. A distance of more than ``PAUSE_NS``, or many times the usual one, is a pause for
+something else and does not count; so where launches were sampled, shorter pauses are not seen, and
+what they cost counts as launching. Where launches were followed for a part of the time alone
 (``call_histograms.covered_ns``), that part stands for the whole interval. ``launch_bound`` claims
 this time, so ``host_bound`` does not.
 """
@@ -27,8 +27,9 @@ from gnomon.detectors.needs import what_was_lost
 # language model the slowest); a thread that takes longer does something else between them.
 LONGEST_PITCH_NS = 50_000
 PAUSE_NS = 100_000
-# Of exponentially spread distances, as chance leaves them, one in 1,000 is ten medians long.
-PAUSE = 10
+# Usual is the median where all launches were kept. Where chance left some, distances are spread
+# exponentially: the mean follows from the chance, and one in 1,000 is seven means long.
+PAUSE_MEDIANS, PAUSE_MEANS = 10, 7
 FEWEST_LAUNCHES = 1_000
 # A thread that waits after fewer launches starves its GPU by waiting: `synchronization`.
 LAUNCHES_A_WAIT = 20
@@ -57,7 +58,7 @@ WITH moments AS (
   FROM numbered WHERE piece > 0 GROUP BY piece
 )
 SELECT * FROM (
-  SELECT lead(from_ns) OVER by_piece AS ts_ns, launches, in_launches_ns,
+  SELECT from_ns, lead(from_ns) OVER by_piece AS ts_ns, launches, in_launches_ns,
     greatest(0, lead(from_ns) OVER by_piece - from_ns - gone_ns)::BIGINT AS lost_ns
   FROM pieces WINDOW by_piece AS (ORDER BY piece)
 ) WHERE ts_ns IS NOT NULL"""
@@ -72,14 +73,29 @@ WHERE {process} AND {launch} AND ts_ns > {from_ns} AND ts_ns - duration_ns < {to
   AND duration_ns > 0 AND covered_ns IS DISTINCT FROM 0
 GROUP BY ts_ns"""
 
+# Distances with the recorder's interval that they lie in, and what is a pause there: chances change
+# from one to the next. Launches kept for their length have a smaller weight than those by chance.
+# What launches were followed in lies at an interval's end; from there to the one before is nothing.
+TIMED_SQL = """\
+WITH seen AS (
+  SELECT * FROM ({distances}) AS distances ASOF JOIN ({covered}) ON distances.ts_ns <= until_ns
+  WHERE covered_ns = interval_ns OR from_ns >= until_ns - covered_ns
+), usual AS (
+  SELECT until_ns, greatest({least_ns}, CASE WHEN min(launches) = max(launches)
+    THEN {medians} * quantile_disc(lost_ns, 0.5)
+    ELSE {means} * max(launches) * least(any_value(covered_ns), any_value(inside_ns))
+      / sum(launches) END)::BIGINT AS pause_ns
+  FROM seen GROUP BY until_ns
+)
+SELECT * FROM seen JOIN usual USING (until_ns)"""
+
 # An interval is one piece then: what was seen of it stands for all of it.
 STRETCHED_SQL = """\
 SELECT least(until_ns, {to_ns}) AS ts_ns, sum(launches) AS launches,
   sum(in_launches_ns) AS in_launches_ns,
   least(any_value(inside_ns), round(sum(lost_ns) * any_value(interval_ns / covered_ns)))::BIGINT
     AS lost_ns
-FROM ({distances}) AS seen ASOF JOIN ({covered}) ON seen.ts_ns <= until_ns
-GROUP BY until_ns"""
+FROM ({distances}) GROUP BY until_ns"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +137,19 @@ def launching(case: Case, one: ThreadActivity) -> Launching | None:
         return None
     if not _are_known(launches) or _lacks_rows(case):
         return None
-    distances = _distances_sql(case, one)
+    covered = _covered_sql(case, one)
+    distances = _distances_sql(case, one, covered)
     case.session.keep(distances)
-    usual_ns = case.value(f"SELECT quantile_disc(lost_ns, 0.5) AS ns FROM ({distances})")
-    pause_ns = max(PAUSE_NS, PAUSE * (usual_ns or 0))
-    short = f"SELECT * FROM ({distances}) WHERE lost_ns <= {pause_ns}"
-    loss = loss_of(case, one, _stretched_sql(case, one, short))
+    pause_ns = case.value(f"SELECT max(pause_ns) AS ns FROM ({distances})")
+    short, paused = (
+        f"SELECT * FROM ({distances}) WHERE lost_ns {sign} pause_ns" for sign in ("<=", ">")
+    )
+    if case.value(f"SELECT count(*) AS n FROM ({covered}) WHERE covered_ns < interval_ns"):
+        to_ns = case.span.to_ns
+        short, paused = (
+            STRETCHED_SQL.format(distances=sql, to_ns=to_ns) for sql in (short, paused)
+        )
+    loss = loss_of(case, one, short)
     if loss is None or loss.lost_ns < LAUNCHING_SHARE * (loss.to_ns - loss.from_ns):
         return None
     (sums,) = case.session.rows(
@@ -140,7 +163,7 @@ def launching(case: Case, one: ThreadActivity) -> Launching | None:
         launches=sums["launches"],
         in_launches_ns=sums["in_launches_ns"],
         pause_ns=pause_ns,
-        paused_sql=f"SELECT * FROM ({distances}) WHERE lost_ns > {pause_ns}",
+        paused_sql=paused,
         is_sampled=sum(map(_calls, launches)) > sum(group.calls for group in launches),
     )
 
@@ -204,24 +227,35 @@ def _without_stays(case: Case, one: ThreadActivity, loss: Loss) -> Loss:
     return replace(loss, idle_ns=idle_ns, share=loss.share * idle_ns / max(1, loss.idle_ns))
 
 
-def _distances_sql(case: Case, one: ThreadActivity) -> str:
-    return DISTANCES_SQL.format(
+def _covered_sql(case: Case, one: ThreadActivity) -> str:
+    """Return the recorder's intervals; the span is one where none were recorded."""
+    from_ns, to_ns = case.span.from_ns, case.span.to_ns
+    covered = COVERED_SQL.format(
+        process=one.thread.process_condition,
+        launch=launch_sql(one),
+        from_ns=from_ns,
+        to_ns=to_ns,
+    )
+    if case.value(f"SELECT count(*) AS n FROM ({covered})"):
+        return covered
+    names = ("interval_ns", "inside_ns", "covered_ns")
+    lengths = ", ".join(f"{to_ns - from_ns} AS {name}" for name in names)
+    return f"SELECT {to_ns} AS until_ns, {lengths}"
+
+
+def _distances_sql(case: Case, one: ThreadActivity, covered: str) -> str:
+    distances = DISTANCES_SQL.format(
         calls=calls_sql(case, one),
         launch=launch_sql(one),
         stays=f"{case.span.condition} AND {one.thread.condition}",
     )
-
-
-def _stretched_sql(case: Case, one: ThreadActivity, distances: str) -> str:
-    """Return distances that stand for all of the time, where launches were followed in part."""
-    bounds = {"from_ns": case.span.from_ns, "to_ns": case.span.to_ns}
-    covered = COVERED_SQL.format(
-        process=one.thread.process_condition, launch=launch_sql(one), **bounds
+    return TIMED_SQL.format(
+        distances=distances,
+        covered=covered,
+        least_ns=PAUSE_NS,
+        medians=PAUSE_MEDIANS,
+        means=PAUSE_MEANS,
     )
-    in_part = f"SELECT count(*) AS n FROM ({covered}) WHERE covered_ns < interval_ns"
-    if not case.value(in_part):
-        return distances
-    return STRETCHED_SQL.format(distances=distances, covered=covered, **bounds)
 
 
 def _calls(group: Operation) -> int:
