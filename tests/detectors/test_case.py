@@ -3,7 +3,7 @@
 import pytest
 
 from gnomon.detectors.case import said
-from tests.analysis.recordings import BEGIN_NS, MS, call
+from tests.analysis.recordings import BEGIN_NS, MS, SECOND, call
 from tests.analysis.stays import stay
 from tests.detectors.worlds import World
 
@@ -64,6 +64,27 @@ def test_a_thread_feeds_the_gpu_of_its_calls(tmp_path, case_of):
     for job in world.jobs:
         (thread,) = [one.thread for one in case.workers if one.thread.pid == job.pid]
         assert case.gpu_of(thread) == job.gpu.uuid
+
+
+@pytest.mark.parametrize(
+    ("used", "expected"),
+    [(["GPU-1"], "GPU-1"), (["GPU-0", "GPU-1"], None), ([], None)],
+)
+def test_where_calls_do_not_tell_their_gpu_the_only_one_of_the_process_is_it(
+    case_with, used, expected
+):
+    stamped = {"ts_ns": BEGIN_NS + SECOND, "duration_ns": SECOND}
+    counters = [
+        stamped | {"gpu_uuid": uuid, "source": "gpm", "engine_active_pct": 50.0}
+        for uuid in ("GPU-0", "GPU-1")
+    ]
+    processes = [stamped | {"gpu_uuid": uuid, "process_id": "p1", "pid": 1} for uuid in used]
+    calls = [row | {"gpu_uuid": None, "process_id": "p1"} for row in launches(5)]
+    case = case_with(
+        host_calls=calls, off_cpu=[stay(0, MS)], gpu_counters=counters, gpu_processes=processes
+    )
+
+    assert case.gpu_of(case.workers[0].thread) == expected
 
 
 def test_without_counters_no_gpu_is_known(tmp_path, case_of):

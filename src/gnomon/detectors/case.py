@@ -28,11 +28,16 @@ SELECT host, pid, tid, any_value(name) AS name, any_value(process_name) AS proce
   any_value(rank) AS rank
 FROM threads GROUP BY host, pid, tid ORDER BY host, pid, tid"""
 
-# Which GPU a thread's calls went to, where they all went to one and the recorder knew it.
+# Which GPU a thread's calls went to, where they all went to one and the recorder knew it; else the
+# one that its process used, by the driver's lists, where it used no other.
 GPUS_OF_THREADS_SQL = """\
-SELECT host, pid, tid, min(gpu_uuid) AS gpu_uuid FROM host_calls
+SELECT host, pid, tid, coalesce(min(gpu_uuid), any_value(only_gpu_uuid)) AS gpu_uuid
+FROM host_calls LEFT JOIN (
+  SELECT process_id, min(gpu_uuid) AS only_gpu_uuid FROM gpu_processes
+  GROUP BY process_id HAVING min(gpu_uuid) = max(gpu_uuid)
+) USING (process_id)
 WHERE {where}
-GROUP BY host, pid, tid HAVING min(gpu_uuid) = max(gpu_uuid)"""
+GROUP BY host, pid, tid HAVING min(gpu_uuid) IS NOT DISTINCT FROM max(gpu_uuid)"""
 
 # Of how many threads the stays off the CPU are looked into, the busiest ones.
 MOST_WORKERS = 32

@@ -47,7 +47,15 @@ class OperationFacts:
         self.has_stream = np.array([bool(one.stream) for one in known])
         self.is_launch = np.array([one.is_launch for one in known])
         self.takes_function = np.array([one.is_launch and bool(one.address) for one in known])
+        # One more, which is no operation.
+        is_nccl = [one.layer is CallLayer.NCCL for one in known]
+        self._is_nccl = np.array([*is_nccl, False])
         self.directions = [direction.value for direction in operations.DIRECTIONS]
+
+    def are_nccl(self, numbers: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+        """Whether operations are calls into NCCL; NO_OPERATION is none."""
+        found: npt.NDArray[np.bool_] = self._is_nccl[np.minimum(numbers, len(self.names))]
+        return found
 
     def words(self, numbers: npt.NDArray[Any]) -> Words:
         """Names of operations; NO_OPERATION is null."""
@@ -111,12 +119,14 @@ class RowMaker:
         numbers = records["operation"].astype(np.intp)
         facts, is_all = self.facts, self._chances.calls_all_kept(records)
         size = signed(records["bytes"])
+        # A call around it that is one into NCCL has its row in another table.
+        depth = records["depth"].astype(np.int32) - facts.are_nccl(records["parent"])
         columns: dict[str, Column] = {
             **self._common(records),
             **self._processes.ranks_and_gpus(records["pid"]),
             "layer": Words(facts.layer[numbers], facts.layers),
             "operation": Words(numbers, facts.names),
-            "depth": records["depth"],
+            "depth": depth,
             "parent_operation": facts.words(records["parent"]),
             "bytes": Known(size, facts.has_bytes[numbers] & (size >= 0)),
             "direction": _directions(records["direction"], facts.directions),
