@@ -69,7 +69,7 @@ def _head(*names: str) -> list[str]:
 
 
 def _tables() -> Iterable[str]:
-    yield NOTICE.format(source="src/gnomon/tables.py")
+    yield NOTICE.format(source="src/gnomon/tables")
     yield "# Tables\n"
     yield (
         f"Everything that is measured lands in one of these tables (schema version "

@@ -35,7 +35,7 @@ def test_a_table_begins_with_its_interval_and_names_no_column_twice(table):
 def test_a_column_says_what_it_means_and_its_name_holds_its_unit(table, column):
     assert re.fullmatch(r"[a-z][a-z0-9_]*", column.name)
     assert column.meaning
-    assert column.type in {"int32", "int64", "float64", "string"}
+    assert column.type in {"int32", "int64", "float32", "float64", "string"}
     suffix = max((s for s in UNIT_OF_SUFFIX if column.name.endswith(s)), key=len, default=None)
     if suffix is not None and column.name != "model_bytes":
         assert column.unit in UNIT_OF_SUFFIX[suffix]
@@ -57,7 +57,8 @@ def test_a_schema_has_every_column_in_order(name):
 
     assert tuple(schema.names) == TABLES[name].column_names
     assert [str(field.type) for field in schema] == [
-        {"float64": "double"}.get(column.type, column.type) for column in TABLES[name].columns
+        {"float32": "float", "float64": "double"}.get(column.type, column.type)
+        for column in TABLES[name].columns
     ]
 
 
@@ -85,6 +86,7 @@ def test_a_batch_of_no_rows_has_all_columns():
 KINDS = {
     "int32": st.integers(-(2**31), 2**31 - 1),
     "int64": st.integers(-(2**63), 2**63 - 1),
+    "float32": st.floats(allow_nan=False, width=32),
     "float64": st.floats(allow_nan=False),
     "string": st.text(max_size=5),
 }

@@ -142,6 +142,51 @@ class CopyDirection(StrEnum):
     DEFAULT = "default"
 
 
+class MemoryKind(StrEnum):
+    """Memory that a copy reads or writes."""
+
+    PAGEABLE = "pageable"
+    PINNED = "pinned"
+    DEVICE = "device"
+    ARRAY = "array"
+    MANAGED = "managed"
+
+
+class SynchronizationKind(StrEnum):
+    """Who waits for what: a thread of the host, but for ``stream_wait``, where a stream does."""
+
+    EVENT = "event"
+    STREAM_WAIT = "stream_wait"
+    STREAM = "stream"
+    CONTEXT = "context"
+
+
+class OccupancyLimiter(StrEnum):
+    """What allows no more warps of a kernel on an SM."""
+
+    WARPS = "warps"
+    BLOCKS = "blocks"
+    REGISTERS = "registers"
+    SHARED_MEMORY = "shared_memory"
+    GRID = "grid"
+
+
+class KernelFamily(StrEnum):
+    """What a kernel is for, by its name."""
+
+    GEMM = "gemm"
+    ATTENTION = "attention"
+    MOE = "moe"
+    NORM = "norm"
+    ELEMENTWISE = "elementwise"
+    REDUCTION = "reduction"
+    COPY = "copy"
+    COLLECTIVE = "collective"
+    SAMPLING = "sampling"
+    CONVOLUTION = "convolution"
+    OTHER = "other"
+
+
 class Selection(StrEnum):
     """Which rows were kept: of ``biased`` ones percentiles do not hold.
 

@@ -17,7 +17,13 @@ from typing import Any
 from gnomon import tables
 from gnomon.recording._sql import SqlLimits, SqlSession
 
-SQL_TYPES = {"int32": "INTEGER", "int64": "BIGINT", "float64": "DOUBLE", "string": "VARCHAR"}
+SQL_TYPES = {
+    "int32": "INTEGER",
+    "int64": "BIGINT",
+    "float32": "FLOAT",
+    "float64": "DOUBLE",
+    "string": "VARCHAR",
+}
 
 
 @dataclass(frozen=True, slots=True)
