@@ -17,7 +17,8 @@ import sys
 import time
 
 from gnomon._errors import GnomonError
-from gnomon.sources.pm import DEFAULT_INTERVAL_US, PmSource
+from gnomon.sources._pm_asked import DEFAULT_INTERVAL_US, Asked
+from gnomon.sources.pm import PmSource
 
 DRAIN_EVERY_S = 0.1
 ROW_WITHIN_S = 15.0
@@ -83,7 +84,10 @@ def main() -> int:
     options = parser.parse_args()
     on_s, every_s = options.turns
     try:
-        switch(PmSource(interval_us=options.interval_us, on_s=on_s, every_s=every_s))
+        # Shorter samples are taken for their own sake: told one by one.
+        fine = options.interval_us < DEFAULT_INTERVAL_US
+        asked = Asked(options.interval_us, on_s=on_s, every_s=every_s, fine=fine)
+        switch(PmSource(asked=asked))
     except GnomonError as error:
         print(f"error: {error}", flush=True)
         return 1

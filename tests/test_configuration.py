@@ -69,12 +69,17 @@ def test_every_key_can_come_from_a_file_and_from_the_environment(home):
         pm_enabled = false
         pm_on_s = 0.5
         pm_every_s = 0
+        pm_interval_s = 0.0001
+        pm_samples = true
+        pm_counter_sets = "caches, throughput"
+        counters = "cupti"
         trace_rows_per_s = 500
         trace_launch_budget_pct = 0.5
         retention_max_bytes = 1000000
         retention_max_age_s = "unlimited"
         gpu_hour_cost = 2.49
         currency = "EUR"
+        kernel_families_file = "/srv/families.toml"
         state_directory = "/srv/state"
         runtime_directory = "/srv/run"
     """

@@ -15,6 +15,8 @@ from gnomon.analysis.budget_types import Budget
 from gnomon.analysis.clock_error import ClockError
 from gnomon.analysis.coverage import Loss
 from gnomon.analysis.drops import Difference, Drop, GpuDifference
+from gnomon.analysis.kernel_types import By, KernelGpu, KernelRow, KernelTable
+from gnomon.analysis.questions import Span
 from gnomon.analysis.summary_types import ComputeLedger, GpuSummary, MemoryLedger
 from gnomon.cli.commands import SHORT_HELP
 from gnomon.detectors.finding import Evidence, Finding, Gain, RuledOut
@@ -140,6 +142,16 @@ def test_json_page_has_every_field_of_an_explanation_and_no_other():
         Looked, Evidence, Gain, RuledOut, Difference, GpuDifference, Loss, ClockError
     ):
         assert f"`{name}`" in document + finding + drop, name
+
+
+def test_json_page_has_every_field_of_the_table_of_kernels_and_no_other():
+    document, kernel = _json_page("kernels").split("\n## ")
+    table = KernelTable(Span(0, 1), By.NAME, is_windowed=True, dropped=None, gpus=(), rows=())
+
+    assert _described(document) == set(table.to_json())
+    assert _described(kernel) == _fields(KernelRow) - {"members"}
+    for name in _fields(KernelGpu):
+        assert f"`{name}`" in document, name
 
 
 def test_json_page_names_every_word_of_the_closed_sets():

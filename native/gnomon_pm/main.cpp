@@ -1,10 +1,12 @@
 // gnomon-pm: samples the performance counters of every GPU through CUPTI PM sampling and streams
-// rows to the pipe it was given. It is a process of its own because libcupti may crash, and
-// because only it needs CAP_SYS_ADMIN where the driver restricts profiling.
+// rows, and with --fine 1 every sample, to the pipe it was given. It is a process of its own because
+// libcupti may crash, and because only it needs CAP_SYS_ADMIN where the driver restricts profiling.
 //
 //   gnomon-pm --fd N --libcupti PATH [--interval-us 10000] [--row-ms 100] [--decode-ms 500]
-//             [--hardware-buffer-mib 32] [--retry-ms 30000] [--on-ms 0 --every-ms 0] < metric plan
+//             [--hardware-buffer-mib 32] [--retry-ms 30000] [--on-ms 0 --every-ms 0] [--fine 0]
+//             < metric plan
 //   gnomon-pm --cuda-version-of PATH
+//   gnomon-pm --choose-for CHIP --libcupti PATH [--availability FILE] < metric plan
 //
 // It makes no CUDA context: sampling is device-wide and costs the workload no device memory of
 // its own beyond the hardware buffer. It exits when nobody reads its pipe any more. SIGUSR1 lets
@@ -17,142 +19,29 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
+#include <fstream>
 #include <iostream>
+#include <iterator>
 #include <memory>
-#include <optional>
-#include <utility>
 
 #include "cupti_api.h"
+#include "gpu.h"
+#include "options.h"
 #include "plan.h"
-#include "sampler.h"
 #include "stream.h"
-#include "turns.h"
 
 namespace gnomon {
 namespace {
 
 enum ExitCode { kOk = 0, kUsage = 2, kNothingToSample = 3 };
 
-using SteadyClock = std::chrono::steady_clock;
-
 volatile sig_atomic_t stop_requested = 0;
 volatile sig_atomic_t pause_requested = 0;
-
-struct Options {
-    int fd = -1;
-    std::string libcupti;
-    std::string version_of;
-    SamplingOptions sampling;
-    Turns turns;
-    std::chrono::milliseconds retry{30'000};
-};
-
-int64_t cpu_time_ns() {
-    timespec now{};
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-    return now.tv_sec * 1'000'000'000LL + now.tv_nsec;
-}
 
 int64_t unix_time_ns() {
     const auto now = std::chrono::system_clock::now().time_since_epoch();
     return std::chrono::duration_cast<std::chrono::nanoseconds>(now).count();
 }
-
-// One GPU over the life of the helper: sampled, waiting to be tried again, or given up.
-class Gpu {
-public:
-    Gpu(int index, const Cuda& cuda, const Cupti& cupti, const std::vector<Plan>& plans,
-        const Options& options, Stream& stream)
-        : index_(index), cuda_(cuda), cupti_(cupti), plans_(plans), options_(options),
-          stream_(stream) {}
-
-    bool given_up() const { return given_up_; }
-
-    // `on`: whether it is to be sampled now.
-    void step(bool on) {
-        if (given_up_) return;
-        const int64_t cpu_before_ns = cpu_time_ns();
-        try {
-            if (sampler_ == nullptr && is_due(on)) open();
-            if (sampler_ == nullptr) return;
-            if (sampler_->sampling()) sampler_->drain(*builder_);
-            follow(on);
-        } catch (const SamplingError& error) {
-            close(error);
-        }
-        cpu_ns_ += cpu_time_ns() - cpu_before_ns;
-    }
-
-private:
-    // The first try is made at once, also between turns: it tells whether the GPU can be sampled.
-    bool is_due(bool on) const {
-        return !next_try_ || (on && SteadyClock::now() >= *next_try_);
-    }
-
-    void open() {
-        sampler_ = std::make_unique<Sampler>(cuda_, cupti_, index_, plans_, options_.sampling);
-        builder_.emplace(
-            sampler_->plan(), options_.sampling.interval_ns, options_.sampling.row_ns,
-            [this](Row&& row) { send(std::move(row)); },
-            [this](const Loss& loss) { stream_.loss(index_, loss); });
-        sampler_->begin();
-        announce();
-    }
-
-    void follow(bool on) {
-        if (on == sampler_->sampling()) return;
-        if (on) {
-            sampler_->begin();
-        } else {
-            sampler_->end();
-            builder_->end_turn();
-        }
-    }
-
-    void announce() {
-        told_.reset();
-        GpuPayload payload{};
-        CUuuid uuid{};
-        CUdevice device{};
-        if (cuda_.device(&device, index_) == CUDA_SUCCESS && cuda_.device_uuid(&uuid, device) == CUDA_SUCCESS)
-            std::memcpy(payload.uuid, uuid.bytes, sizeof payload.uuid);
-        std::snprintf(payload.chip, sizeof payload.chip, "%s", sampler_->chip().c_str());
-        payload.plan = static_cast<uint32_t>(sampler_->plan_index());
-        payload.metrics = static_cast<uint32_t>(sampler_->plan().metrics.size());
-        payload.interval_us = static_cast<uint32_t>(options_.sampling.interval_ns / 1000);
-        stream_.gpu(index_, payload);
-    }
-
-    void send(Row&& row) {
-        row.totals.cpu_ns = cpu_ns_;
-        cpu_ns_ = 0;
-        stream_.row(index_, row);
-    }
-
-    void close(const SamplingError& error) {
-        builder_.reset();
-        sampler_.reset();
-        given_up_ = error.code != StatusCode::kBusy && error.code != StatusCode::kFailed;
-        next_try_ = SteadyClock::now() + options_.retry;
-        const std::pair<StatusCode, int> news{error.code, error.result};
-        if (told_ != news && stream_.status(index_, error.code, error.result, error.what()))
-            told_ = news;
-    }
-
-    const int index_;
-    const Cuda& cuda_;
-    const Cupti& cupti_;
-    const std::vector<Plan>& plans_;
-    const Options& options_;
-    Stream& stream_;
-    std::unique_ptr<Sampler> sampler_;
-    std::optional<RowBuilder> builder_;
-    std::optional<SteadyClock::time_point> next_try_;  // once one has failed
-    std::optional<std::pair<StatusCode, int>> told_;   // why it is not sampled
-    int64_t cpu_ns_ = 0;                               // since the last row
-    bool given_up_ = false;
-};
 
 std::string spell(uint32_t cuda) {
     return std::to_string(cuda / 1000) + "." + std::to_string(cuda % 1000 / 10);
@@ -183,7 +72,7 @@ void start_cupti(const Cupti& cupti, uint32_t driver_cuda, Stream& stream, int g
     cupti.check(cupti.initialize(&initialize), "cuptiProfilerInitialize");
 }
 
-int sample(const Options& options, const std::vector<Plan>& plans, Stream& stream) {
+int sample(const Options& options, const Plan& plan, Stream& stream) {
     const Cuda cuda = Cuda::load();
     const Cupti cupti = Cupti::load(options.libcupti);
     uint32_t driver_cuda = 0;
@@ -192,29 +81,51 @@ int sample(const Options& options, const std::vector<Plan>& plans, Stream& strea
 
     std::vector<std::unique_ptr<Gpu>> gpus;
     for (int i = 0; i < count; ++i)
-        gpus.push_back(std::make_unique<Gpu>(i, cuda, cupti, plans, options, stream));
+        gpus.push_back(std::make_unique<Gpu>(i, cuda, cupti, plan, options, stream));
     const pid_t parent = getppid();
     // PR_SET_PDEATHSIG would fire at the end of the thread that started us, not of the process:
     // the pipe and the parent's id tell the same without that trap.
     int64_t wait_ns = 0;
     do {
-        const bool on = options.turns.on_at(unix_time_ns());
-        for (const auto& gpu : gpus) gpu->step(on && !pause_requested);
+        const int64_t begun_ns = unix_time_ns();
+        const bool on = options.turns.on_at(begun_ns);
+        bool more = false;
+        for (const auto& gpu : gpus) more = gpu->step(on && !pause_requested, begun_ns) || more;
         if (std::all_of(gpus.begin(), gpus.end(), [](const auto& gpu) { return gpu->given_up(); }))
             return kNothingToSample;
         // Opening GPUs may have outlasted an edge.
         const int64_t now_ns = unix_time_ns();
-        wait_ns = options.turns.on_at(now_ns) != on
+        wait_ns = more || options.turns.on_at(now_ns) != on
                       ? 0
                       : std::min(options.sampling.decode_ns, options.turns.until_edge_ns(now_ns));
     } while (stream.wait_while_open(wait_ns) && getppid() == parent && !stop_requested);
     return kOk;
 }
 
+// Prints, for each counter set, what of it fits one pass of a chip, and the first choice of what
+// does not.
+int choose(const Options& options) {
+    const Plan plan = read_plan(std::cin);
+    const Cupti cupti = Cupti::load(options.libcupti);
+    std::vector<uint8_t> availability;
+    if (!options.availability.empty()) {
+        std::ifstream file(options.availability, std::ios::binary);
+        availability.assign(std::istreambuf_iterator<char>(file), {});
+        if (availability.empty()) throw std::runtime_error("cannot read " + options.availability);
+    }
+    for (size_t set = 0; set < plan.sets.size(); ++set) {
+        const Pass pass = choose_pass(cupti, options.choose_for, availability, plan, set);
+        std::printf("set %s\n", plan.sets[set].name.c_str());
+        for (const Metric& metric : pass.metrics) std::printf("takes %u\n", metric.number);
+        for (const uint16_t wish : pass.lacking) std::printf("lacks %u\n", wish);
+    }
+    return kOk;
+}
+
 int run(const Options& options) {
     Stream stream(options.fd);
     try {
-        return sample(options, read_plans(std::cin), stream);
+        return sample(options, read_plan(std::cin), stream);
     } catch (const SamplingError& error) {
         stream.status(-1, error.code, error.result, error.what());
     } catch (const LibraryError& error) {
@@ -225,36 +136,6 @@ int run(const Options& options) {
         stream.status(-1, StatusCode::kFailed, 0, error.what());
     }
     return kNothingToSample;
-}
-
-Options parse(int count, char** words) {
-    Options options;
-    for (int i = 1; i < count; ++i) {
-        const std::string key = words[i];
-        if (i + 1 == count) throw std::runtime_error("no value after " + key);
-        const char* value = words[++i];
-        const auto number = [&](long long least, long long most) {
-            char* end = nullptr;
-            const long long result = std::strtoll(value, &end, 10);
-            if (*end != '\0' || end == value || result < least || result > most)
-                throw std::runtime_error("not a value for " + key + ": " + value);
-            return result;
-        };
-        if (key == "--fd") options.fd = static_cast<int>(number(0, 1 << 20));
-        else if (key == "--libcupti") options.libcupti = value;
-        else if (key == "--cuda-version-of") options.version_of = value;
-        else if (key == "--interval-us") options.sampling.interval_ns = number(20, 1'000'000) * 1000;
-        else if (key == "--row-ms") options.sampling.row_ns = number(1, 60'000) * 1'000'000;
-        else if (key == "--decode-ms") options.sampling.decode_ns = number(1, 60'000) * 1'000'000;
-        else if (key == "--hardware-buffer-mib") options.sampling.hardware_buffer_bytes = static_cast<size_t>(number(1, 1024)) << 20;
-        else if (key == "--on-ms") options.turns.on_ns = number(0, 3'600'000) * 1'000'000;
-        else if (key == "--every-ms") options.turns.every_ns = number(0, 3'600'000) * 1'000'000;
-        else if (key == "--retry-ms") options.retry = std::chrono::milliseconds(number(1, 3'600'000));
-        else throw std::runtime_error("unknown option " + key);
-    }
-    if (options.version_of.empty() && (options.fd < 0 || options.libcupti.empty()))
-        throw std::runtime_error("--fd and --libcupti are needed");
-    return options;
 }
 
 void handle_signals() {
@@ -283,11 +164,12 @@ void handle_signals() {
 int main(int count, char** words) {
     using namespace gnomon;
     try {
-        const Options options = parse(count, words);
+        const Options options = parse_options(count, words);
         if (!options.version_of.empty()) {
             std::printf("%u\n", cuda_version_of_cupti(cupti_version_of(options.version_of)));
             return kOk;
         }
+        if (!options.choose_for.empty()) return choose(options);
         handle_signals();
         return run(options);
     } catch (const std::exception& error) {

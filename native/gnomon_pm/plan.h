@@ -1,11 +1,14 @@
-// Which metrics to sample on which chip, as the Python source sent them on standard input.
+// What to sample, as the Python source sent it on standard input.
 //
-//   chip GH100 time                      begins a metric set; a chip may have several, tried in
-//   cycles sm__cycles_elapsed.max        order until one fits a single pass. `time` or `clock`
-//   sm_active TPC.TriageCompute....      is what paces the samples. Then one line a metric: its
-//                                        role and its name
+//   paced-by-clock GA100 TU102      chips whose samples the system clock paces
+//   set throughput                  begins a counter set: what one pass is to read
+//   want                            begins a wish, the most important first
+//   sm_active TPC.TriageCompute.... a metric of its first alternative: role and name
+//   or                              begins its next alternative, taken where none before fits
+//   sm_active sm__cycles_active...
 #pragma once
 
+#include <cstdint>
 #include <istream>
 #include <string>
 #include <vector>
@@ -18,23 +21,30 @@ enum class Role {
     kSmActive,  // percentage of elapsed SM cycles with a warp resident; weighs by cycles
     kSmPct,     // percentage of elapsed SM cycles; weighs by cycles
     kTimePct,   // percentage in another clock domain; weighs by time
-    kBytes,     // a count; becomes a rate
-    kLink,      // bytes over PCIe or NVLink; becomes a rate and tells whether a link is in use
+    kCount,     // a count, added up
+    kLink,      // bytes over PCIe or NVLink: a count that tells whether a link is in use
 };
 
-enum class Trigger {
-    kTime,   // a sample each interval of time
-    kClock,  // a sample each so many cycles of the system clock, whose frequency varies
+struct Metric {
+    Role role;
+    std::string name;
+    uint16_t number;  // among all metrics of the plan, from 0
+};
+
+using Alternative = std::vector<Metric>;  // all of it or nothing
+using Wish = std::vector<Alternative>;    // the first that fits
+
+struct CounterSet {
+    std::string name;
+    std::vector<Wish> wishes;
 };
 
 struct Plan {
-    std::string chip;
-    Trigger trigger;
-    std::vector<Role> roles;
-    std::vector<std::string> metrics;
+    std::vector<std::string> paced_by_clock;
+    std::vector<CounterSet> sets;
 };
 
 // Throws std::runtime_error naming the line that is not understood.
-std::vector<Plan> read_plans(std::istream& input);
+Plan read_plan(std::istream& input);
 
 }  // namespace gnomon

@@ -66,12 +66,13 @@ double LinkRuns::end() {
     }
 }
 
-RowBuilder::RowBuilder(const Plan& plan, int64_t interval_ns, int64_t row_ns, OnRow on_row,
-                       OnLoss on_loss)
-    : plan_(plan),
+RowBuilder::RowBuilder(std::vector<Role> roles, int64_t interval_ns, int64_t row_ns, OnRow on_row,
+                       OnSample on_sample, OnLoss on_loss)
+    : roles_(std::move(roles)),
       interval_ns_(interval_ns),
       row_ns_(row_ns),
       on_row_(std::move(on_row)),
+      on_sample_(std::move(on_sample)),
       on_loss_(std::move(on_loss)) {}
 
 void RowBuilder::restart() { skip_ = Skip::kFirst; }
@@ -112,6 +113,7 @@ void RowBuilder::add(const Sample& sample) {
     if (row_.totals.samples > 0 && (sample.end_ns - 1) / row_ns_ != (row_.totals.end_ns - 1) / row_ns_)
         flush();
     accumulate(sample);
+    if (on_sample_) on_sample_(sample);
 }
 
 // Samples touch each other; where they do not, the hardware buffer lost some in between.
@@ -124,7 +126,7 @@ void RowBuilder::report_gap(const Sample& sample) {
 }
 
 void RowBuilder::accumulate(const Sample& sample) {
-    const size_t metrics = plan_.roles.size();
+    const size_t metrics = roles_.size();
     if (row_.totals.samples == 0) {
         row_.totals.start_ns = sample.start_ns;
         row_.sums.assign(metrics, 0.0);
@@ -135,9 +137,9 @@ void RowBuilder::accumulate(const Sample& sample) {
     bool sm_active_known = false;
     for (size_t i = 0; i < metrics; ++i) {
         const double value = std::isfinite(sample.values[i]) ? sample.values[i] : 0.0;
-        if (plan_.roles[i] == Role::kCycles) cycles = value;
-        if (plan_.roles[i] == Role::kLink) link_bytes += value;
-        if (plan_.roles[i] == Role::kSmActive) {
+        if (roles_[i] == Role::kCycles) cycles = value;
+        if (roles_[i] == Role::kLink) link_bytes += value;
+        if (roles_[i] == Role::kSmActive) {
             sm_active_pct = value;
             sm_active_known = true;
         }
@@ -146,8 +148,8 @@ void RowBuilder::accumulate(const Sample& sample) {
         const double value = sample.values[i];
         // A unit whose clock stood still divides 0 by 0: no cycles, hence no weight.
         if (!std::isfinite(value)) continue;
-        const double weight = weight_of(plan_.roles[i], cycles, static_cast<double>(time_ns));
-        row_.sums[i] += is_percentage(plan_.roles[i]) ? value * weight : value;
+        const double weight = weight_of(roles_[i], cycles, static_cast<double>(time_ns));
+        row_.sums[i] += is_percentage(roles_[i]) ? value * weight : value;
         row_.weights[i] += weight;
     }
     const double link_bytes_per_s = link_bytes * 1e9 / static_cast<double>(time_ns);
@@ -162,7 +164,7 @@ void RowBuilder::accumulate(const Sample& sample) {
 }
 
 void RowBuilder::flush() {
-    row_.totals.metrics = static_cast<uint32_t>(row_.sums.size());
+    row_.totals.metrics = static_cast<uint16_t>(row_.sums.size());
     on_row_(std::move(row_));
     row_ = Row{};
 }

@@ -60,9 +60,12 @@ private:
 class RowBuilder {
 public:
     using OnRow = std::function<void(Row&&)>;
+    using OnSample = std::function<void(const Sample&)>;
     using OnLoss = std::function<void(const Loss&)>;
 
-    RowBuilder(const Plan& plan, int64_t interval_ns, int64_t row_ns, OnRow on_row, OnLoss on_loss);
+    // `on_sample` is told every sample that becomes part of a row; it may be empty.
+    RowBuilder(std::vector<Role> roles, int64_t interval_ns, int64_t row_ns, OnRow on_row,
+               OnSample on_sample, OnLoss on_loss);
 
     // The next sample is the first after a start. Its start time lies up to a second in the past
     // (seen on an H200), so that it is left out.
@@ -83,10 +86,11 @@ private:
     void accumulate(const Sample& sample);
     void flush();
 
-    const Plan& plan_;
+    const std::vector<Role> roles_;
     const int64_t interval_ns_;
     const int64_t row_ns_;
     const OnRow on_row_;
+    const OnSample on_sample_;
     const OnLoss on_loss_;
     Row row_;
     LinkRuns link_runs_;

@@ -15,7 +15,6 @@ constexpr int64_t kSpareSamples = 16;
 // Near the system clock of a busy A100. A slower clock makes longer samples, which tell their
 // length themselves.
 constexpr double kSystemClockGhz = 1.2;
-constexpr int kMostImagesInADrain = 10'000;
 
 StatusCode code_of(int result) {
     switch (result) {
@@ -54,30 +53,19 @@ std::string unsupported_because(const CUpti_Profiler_DeviceSupported_Params& ans
 
 }  // namespace
 
-Sampler::Sampler(const Cuda& cuda, const Cupti& cupti, int gpu, const std::vector<Plan>& plans,
+Sampler::Sampler(const Cuda& cuda, const Cupti& cupti, int gpu, const Plan& plan,
                  const SamplingOptions& options)
-    : cuda_(cuda),
-      cupti_(cupti),
-      gpu_(static_cast<size_t>(gpu)),
-      plans_(plans),
-      options_(options) {
+    : cuda_(cuda), cupti_(cupti), gpu_(static_cast<size_t>(gpu)), plan_(plan), options_(options) {
     try {
         check_supported();
         read_availability();
-        choose_plan();
+        choose_passes();
     } catch (const CallError& error) {
-        drop_host();
         throw SamplingError(code_of(error.result), error.result, error.what());
-    } catch (...) {
-        drop_host();
-        throw;
     }
 }
 
-Sampler::~Sampler() {
-    end();
-    drop_host();
-}
+Sampler::~Sampler() { end(); }
 
 void Sampler::check_supported() {
     auto answer = GNOMON_PARAMS(CUpti_Profiler_DeviceSupported_Params);
@@ -104,67 +92,18 @@ void Sampler::read_availability() {
     cupti_.check(cupti_.availability(&query), "cuptiPmSamplingGetCounterAvailability");
 }
 
-void Sampler::choose_plan() {
-    bool chip_known = false;
-    for (plan_index_ = 0; plan_index_ < plans_.size(); ++plan_index_) {
-        if (plan().chip != chip_) continue;
-        chip_known = true;
-        if (passes_of(plan()) == 1) return;
-    }
-    if (chip_known)
-        throw SamplingError(StatusCode::kMetrics, 0, "no metric set for " + chip_ + " fits one pass");
-    throw SamplingError(StatusCode::kUnsupported, 0, "no metric set for the chip " + chip_);
+void Sampler::choose_passes() {
+    for (size_t set = 0; set < plan_.sets.size(); ++set)
+        passes_.push_back(choose_pass(cupti_, chip_, availability_, plan_, set));
+    if (passes_.empty() || !passes_.front().is_of_use())
+        throw SamplingError(StatusCode::kMetrics, 0,
+                            "nothing that gnomon asks for fits one pass of " + chip_);
 }
 
-// Leaves host_ and config_ set up for the plan; returns 0 where the chip lacks a metric of it.
-size_t Sampler::passes_of(const Plan& plan) {
-    drop_host();
-    auto host = GNOMON_PARAMS(CUpti_Profiler_Host_Initialize_Params);
-    host.profilerType = CUPTI_PROFILER_TYPE_PM_SAMPLING;
-    host.pChipName = chip_.c_str();
-    host.pCounterAvailabilityImage = availability_.data();
-    cupti_.check(cupti_.host_initialize(&host), "cuptiProfilerHostInitialize");
-    host_ = host.pHostObject;
-
-    metric_names_.clear();
-    for (const std::string& metric : plan.metrics) metric_names_.push_back(metric.c_str());
+void Sampler::begin(size_t number) {
+    pass_ = number;
+    metric_names_ = pass().names();
     values_.assign(metric_names_.size(), 0.0);
-    // One call for all: each call of its own would make a pass of its own.
-    auto add = GNOMON_PARAMS(CUpti_Profiler_Host_ConfigAddMetrics_Params);
-    add.pHostObject = host_;
-    add.ppMetricNames = metric_names_.data();
-    add.numMetrics = metric_names_.size();
-    if (cupti_.host_add_metrics(&add) != CUPTI_SUCCESS) return 0;
-    make_config();
-
-    auto passes = GNOMON_PARAMS(CUpti_Profiler_Host_GetNumOfPasses_Params);
-    passes.configImageSize = config_.size();
-    passes.pConfigImage = config_.data();
-    cupti_.check(cupti_.host_passes(&passes), "cuptiProfilerHostGetNumOfPasses");
-    return passes.numOfPasses;
-}
-
-void Sampler::make_config() {
-    auto size = GNOMON_PARAMS(CUpti_Profiler_Host_GetConfigImageSize_Params);
-    size.pHostObject = host_;
-    cupti_.check(cupti_.host_config_size(&size), "cuptiProfilerHostGetConfigImageSize");
-    config_.resize(size.configImageSize);
-    auto image = GNOMON_PARAMS(CUpti_Profiler_Host_GetConfigImage_Params);
-    image.pHostObject = host_;
-    image.configImageSize = config_.size();
-    image.pConfigImage = config_.data();
-    cupti_.check(cupti_.host_config(&image), "cuptiProfilerHostGetConfigImage");
-}
-
-void Sampler::drop_host() {
-    if (host_ == nullptr) return;
-    auto last = GNOMON_PARAMS(CUpti_Profiler_Host_Deinitialize_Params);
-    last.pHostObject = host_;
-    cupti_.host_deinitialize(&last);
-    host_ = nullptr;
-}
-
-void Sampler::begin() {
     try {
         enable();
         make_image();
@@ -185,17 +124,22 @@ void Sampler::enable() {
     auto config = sized<CUpti_PmSampling_SetConfig_Params>(
         CUPTI_PROFILER_STRUCT_SIZE(CUpti_PmSampling_SetConfig_Params, triggerMode));
     config.pPmSamplingObject = sampling_;
-    config.configSize = config_.size();
-    config.pConfig = config_.data();
+    config.configSize = pass().config->image().size();
+    config.pConfig = pass().config->image().data();
     config.hardwareBufferSize = options_.hardware_buffer_bytes;
     config.samplingInterval = static_cast<uint64_t>(options_.interval_ns);
     config.triggerMode = CUPTI_PM_SAMPLING_TRIGGER_MODE_GPU_TIME_INTERVAL;
-    if (plan().trigger == Trigger::kClock) {
+    if (is_paced_by_clock()) {
         config.samplingInterval =
             static_cast<uint64_t>(static_cast<double>(options_.interval_ns) * kSystemClockGhz);
         config.triggerMode = CUPTI_PM_SAMPLING_TRIGGER_MODE_GPU_SYSCLK_INTERVAL;
     }
     cupti_.check(cupti_.set_config(&config), "cuptiPmSamplingSetConfig");
+}
+
+bool Sampler::is_paced_by_clock() const {
+    const auto& chips = plan_.paced_by_clock;
+    return std::find(chips.begin(), chips.end(), chip_) != chips.end();
 }
 
 void Sampler::make_image() {
@@ -220,14 +164,17 @@ void Sampler::start() {
     started_ = true;
 }
 
+void Sampler::stop() {
+    if (!started_) return;
+    auto stop = GNOMON_PARAMS(CUpti_PmSampling_Stop_Params);
+    stop.pPmSamplingObject = sampling_;
+    cupti_.stop(&stop);
+    started_ = false;
+}
+
 void Sampler::end() {
     if (sampling_ == nullptr) return;
-    if (started_) {
-        auto stop = GNOMON_PARAMS(CUpti_PmSampling_Stop_Params);
-        stop.pPmSamplingObject = sampling_;
-        cupti_.stop(&stop);
-        started_ = false;
-    }
+    stop();
     auto disable = GNOMON_PARAMS(CUpti_PmSampling_Disable_Params);
     disable.pPmSamplingObject = sampling_;
     cupti_.disable(&disable);
@@ -243,29 +190,29 @@ void Sampler::reset_image() {
     next_sample_ = 0;
 }
 
-void Sampler::drain(RowBuilder& builder) {
+bool Sampler::drain(RowBuilder& builder) {
     try {
-        // Bounded: a library that always calls its image full must not hang the helper.
-        for (int i = 0; i < kMostImagesInADrain; ++i) {
-            const bool full = decode(builder);
-            if (full || next_sample_ + image_reserve_ > image_samples_) {
-                reset_image();
-                builder.skip_split_sample();
-            }
-            if (!full) break;
+        const bool full = decode(builder);
+        if (full || next_sample_ + image_reserve_ > image_samples_) {
+            reset_image();
+            builder.skip_split_sample();
         }
+        return full;
     } catch (const CallError& error) {
         if (error.result != CUPTI_ERROR_OUT_OF_MEMORY)
             throw SamplingError(code_of(error.result), error.result, error.what());
+        ++overflows_;
         restart(builder);
+        return false;
     }
 }
 
 // The hardware buffer ran over and decoding refuses to go on: only a fresh start empties it. What
 // was lost shows as a gap before the next sample.
 void Sampler::restart(RowBuilder& builder) {
+    if (!started_) return;
     end();
-    begin();
+    begin(pass_);
     builder.restart();
 }
 
@@ -277,6 +224,7 @@ bool Sampler::decode(RowBuilder& builder) {
     decode.pCounterDataImage = image_.data();
     decode.counterDataImageSize = image_.size();
     cupti_.check(cupti_.decode(&decode), "cuptiPmSamplingDecodeData");
+    if (decode.overflow != 0) ++overflows_;
     const size_t completed = completed_samples();
     for (; next_sample_ < completed; ++next_sample_) evaluate(next_sample_, builder);
     return decode.decodeStopReason == CUPTI_PM_SAMPLING_DECODE_STOP_REASON_COUNTER_DATA_FULL;
@@ -299,7 +247,7 @@ void Sampler::evaluate(size_t index, RowBuilder& builder) {
     cupti_.check(cupti_.sample_info(&info), "cuptiPmSamplingCounterDataGetSampleInfo");
 
     auto values = GNOMON_PARAMS(CUpti_Profiler_Host_EvaluateToGpuValues_Params);
-    values.pHostObject = host_;
+    values.pHostObject = pass().config->host();
     values.pCounterDataImage = image_.data();
     values.counterDataImageSize = image_.size();
     values.rangeIndex = index;

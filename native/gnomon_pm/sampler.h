@@ -2,11 +2,11 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <string>
 #include <vector>
 
 #include "cupti_api.h"
+#include "pass.h"
 #include "plan.h"
 #include "records.h"
 #include "rows.h"
@@ -18,6 +18,7 @@ struct SamplingOptions {
     int64_t row_ns = 100'000'000;
     int64_t decode_ns = 500'000'000;
     size_t hardware_buffer_bytes = 32u << 20;
+    bool fine = false;  // tell every sample, and take turns with all counter sets
 };
 
 // Why a GPU cannot be sampled, in the words of the wire format.
@@ -32,37 +33,43 @@ public:
 class Sampler {
 public:
     // Prepares what all turns share, 0.3 s of CPU. Throws SamplingError where that fails.
-    // `plans` are the metric sets to try, all of them for this GPU's chip or not.
-    Sampler(const Cuda& cuda, const Cupti& cupti, int gpu, const std::vector<Plan>& plans,
+    Sampler(const Cuda& cuda, const Cupti& cupti, int gpu, const Plan& plan,
             const SamplingOptions& options);
     ~Sampler();
     Sampler(const Sampler&) = delete;
     Sampler& operator=(const Sampler&) = delete;
 
     const std::string& chip() const { return chip_; }
-    size_t plan_index() const { return plan_index_; }
-    const Plan& plan() const { return plans_[plan_index_]; }
+
+    // One a counter set of the plan, in its order.
+    const std::vector<Pass>& passes() const { return passes_; }
 
     bool sampling() const { return sampling_ != nullptr; }
 
-    // Begins to sample. Throws SamplingError and leaves the GPU to others where that fails.
-    void begin();
+    // Begins to sample passes()[pass]. Throws SamplingError and leaves the GPU to others where that
+    // fails.
+    void begin(size_t pass);
+
+    // Takes no more samples; those taken can still be drained.
+    void stop();
 
     // Ends it and leaves the GPU to others: an enabled sampler slows it down, sampling or not.
     void end();
 
-    // Hands every sample taken since the last call to `builder`. Throws SamplingError where the
-    // GPU cannot be sampled any longer.
-    void drain(RowBuilder& builder);
+    // Hands samples taken since the last call to `builder`, as many as the image holds. True where
+    // there are more. Throws SamplingError where the GPU cannot be sampled any longer.
+    bool drain(RowBuilder& builder);
+
+    // Decodes since it was made that found the hardware buffer full.
+    uint32_t overflows() const { return overflows_; }
 
 private:
+    const Pass& pass() const { return passes_[pass_]; }
     void check_supported();
     void read_availability();
-    void choose_plan();
-    size_t passes_of(const Plan& plan);
-    void make_config();
-    void drop_host();
+    void choose_passes();
     void enable();
+    bool is_paced_by_clock() const;
     void make_image();
     void start();
     void restart(RowBuilder& builder);
@@ -74,20 +81,20 @@ private:
     const Cuda& cuda_;
     const Cupti& cupti_;
     const size_t gpu_;
-    const std::vector<Plan>& plans_;
+    const Plan& plan_;
     const SamplingOptions options_;
 
     std::string chip_;
-    size_t plan_index_ = 0;
-    std::vector<const char*> metric_names_;
     std::vector<uint8_t> availability_;
-    std::vector<uint8_t> config_;
-    std::vector<uint8_t> image_;  // decoded counters of a few samples
+    std::vector<Pass> passes_;
+    size_t pass_ = 0;                        // under way
+    std::vector<const char*> metric_names_;  // of it
     std::vector<double> values_;
+    std::vector<uint8_t> image_;  // decoded counters of a few samples
     size_t image_samples_ = 0;    // that image_ can hold
     size_t image_reserve_ = 0;    // that must fit in whenever a decode begins
     size_t next_sample_ = 0;      // in image_
-    CUpti_Profiler_Host_Object* host_ = nullptr;
+    uint32_t overflows_ = 0;
     CUpti_PmSampling_Object* sampling_ = nullptr;  // while enabled
     bool started_ = false;
 };

@@ -1,6 +1,7 @@
 // When the GPUs are sampled: all the time, or in turns.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 
@@ -24,6 +25,17 @@ struct Turns {
         const int64_t into_ns = unix_ns % every_ns;
         return (into_ns < on_ns ? on_ns : every_ns) - into_ns;
     }
+
+    // Which of several counter sets is read: the first in every other turn, the others one after
+    // another in between. Without turns they change every ten seconds: a change takes 0.2 s.
+    size_t set_at(int64_t unix_ns, size_t sets) const {
+        if (sets < 2) return 0;
+        const auto turn = static_cast<size_t>(unix_ns / (always() ? kSetWithoutTurnsNs : every_ns));
+        return turn % 2 == 0 ? 0 : 1 + turn / 2 % (sets - 1);
+    }
+
+private:
+    static constexpr int64_t kSetWithoutTurnsNs = 10'000'000'000;
 };
 
 }  // namespace gnomon

@@ -9,119 +9,23 @@ typing mistake cannot pass unseen.
 from __future__ import annotations
 
 import difflib
-import math
 import os
-import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from gnomon import _setting_values as kinds
 from gnomon._errors import GnomonError
+from gnomon.enums import Counters, CounterSet
 
 MACHINE_FILE = Path("/etc/gnomon/config.toml")
 ENVIRONMENT_PREFIX = "GNOMON_"
-SHORTEST_PERIOD_S = 0.01
-LONGEST_PERIOD_S = 3600.0
-# A PM row is 100 ms long, and a turn's first sample is of no use.
-SHORTEST_TURN_S = 0.1
-UNLIMITED = "unlimited"
 
 
 class ConfigurationError(GnomonError):
     """A setting that cannot be used; the message names where it stands, and what is allowed."""
-
-
-def _seconds(value: object) -> float:
-    number = _number(value)
-    if not SHORTEST_PERIOD_S <= number <= LONGEST_PERIOD_S:
-        raise ValueError
-    return number
-
-
-def _turn(value: object) -> float:
-    number = _seconds(value)
-    if number < SHORTEST_TURN_S:
-        raise ValueError
-    return number
-
-
-def _turn_or_zero(value: object) -> float:
-    number = _number(value)
-    return number if number == 0 else _turn(number)
-
-
-def _cost(value: object) -> float:
-    number = _number(value)
-    if number < 0:
-        raise ValueError
-    return number
-
-
-def _rows(value: object) -> float:
-    number = _number(value)
-    if not 10 <= number <= 1_000_000:
-        raise ValueError
-    return number
-
-
-def _share(value: object) -> float:
-    number = _number(value)
-    if not 0 < number <= 100:
-        raise ValueError
-    return number
-
-
-def _limit(value: object) -> int | None:
-    if value == UNLIMITED:
-        return None
-    number = _number(value)
-    if number <= 0 or number != int(number):
-        raise ValueError
-    return int(number)
-
-
-def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise ValueError  # noqa: TRY004  one exception for "not this kind of value"
-    number = float(value)
-    if not math.isfinite(number):
-        raise ValueError
-    return number
-
-
-def _boolean(value: object) -> bool:
-    words = {"true": True, "1": True, "yes": True, "on": True}
-    words |= {"false": False, "0": False, "no": False, "off": False}
-    if isinstance(value, bool):
-        return value
-    if not isinstance(value, str) or value.lower() not in words:
-        raise ValueError
-    return words[value.lower()]
-
-
-def _currency(value: object) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"[A-Z]{3}", value):
-        raise ValueError
-    return value
-
-
-def _directory(value: object) -> Path:
-    if not isinstance(value, str | Path) or not str(value):
-        raise ValueError
-    try:
-        path = Path(value).expanduser()
-    except RuntimeError as error:  # "~nobody" of an unknown user
-        raise ValueError from error
-    if not path.is_absolute():
-        raise ValueError
-    return path
-
-
-_PERIOD = f"a number of seconds from {SHORTEST_PERIOD_S:g} to {LONGEST_PERIOD_S:g}"
-_TURN = f"a number of seconds from {SHORTEST_TURN_S:g} to {LONGEST_PERIOD_S:g}"
-_WHOLE = f'a whole number above 0, or "{UNLIMITED}"'
 
 
 def _meaning(parse: Callable[[Any], object], allowed: str, meaning: str) -> dict[str, Any]:
@@ -151,74 +55,140 @@ class TraceRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class KernelsRequest:
+    """Where programs record their kernels (``sources/_kernels_control.py``), and when.
+
+    ``on_s`` seconds from each multiple of ``every_s``; all the time where that is not longer.
+    """
+
+    directory: Path
+    on_s: float = 1.0
+    every_s: float = 20.0
+
+    @property
+    def is_always(self) -> bool:
+        return self.every_s <= self.on_s
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All settings, with their defaults.
 
     ``watched_pids`` is not configuration: a command that knows which processes matter (those on
     the GPUs) puts its own callable there, and ``sources/host.py`` asks it at every reading.
-    ``trace`` is likewise what a command was asked to trace, None for nothing.
+    ``trace`` and ``kernels`` are likewise what a command was asked for, None for nothing.
     """
 
     record_period_s: float = _setting(
-        1.0, _seconds, _PERIOD, "how often NVML counters are read and written"
+        1.0, kinds.seconds, kinds.PERIOD, "how often NVML counters are read and written"
     )
     gpm_period_s: float = _setting(
-        1.0, _seconds, _PERIOD, "how often GPM counters are read; under 0.1 they repeat themselves"
+        1.0,
+        kinds.seconds,
+        kinds.PERIOD,
+        "how often GPM counters are read; under 0.1 they repeat themselves",
     )
     host_period_s: float = _setting(
-        1.0, _seconds, _PERIOD, "how often the host and the watched processes are read"
+        1.0, kinds.seconds, kinds.PERIOD, "how often the host and the watched processes are read"
     )
     pm_enabled: bool = _setting(
         True,
-        _boolean,
+        kinds.boolean,
         "true or false",
         "sample hardware counters through CUPTI where the driver lets us (the true SM clock)",
     )
     pm_on_s: float = _setting(
-        1.0, _turn, _TURN, "how long a turn of PM sampling lasts; it slows the GPU down meanwhile"
+        1.0,
+        kinds.turn,
+        kinds.TURN,
+        "how long a turn of PM sampling lasts; it slows the GPU down meanwhile",
     )
     pm_every_s: float = _setting(
         10.0,
-        _turn_or_zero,
-        f"0, or {_TURN}",
+        kinds.turn_or_zero,
+        f"0, or {kinds.TURN}",
         "from one turn of PM sampling to the next; 0, or no more than pm_on_s: all the time",
+    )
+    pm_interval_s: float | None = _setting(
+        None,
+        kinds.interval,
+        kinds.INTERVAL,
+        "length of a sample of PM sampling; none: 0.01, with pm_samples 0.001",
+    )
+    pm_samples: bool = _setting(
+        False,
+        kinds.boolean,
+        "true or false",
+        "keep every sample of PM sampling (the table pm_samples), not only rows of 0.1 s",
+    )
+    pm_counter_sets: tuple[CounterSet, ...] = _setting(
+        tuple(CounterSet),
+        kinds.counter_sets,
+        kinds.SETS,
+        "what the turns of PM sampling read with pm_samples: the first in every other turn",
+    )
+    counters: Counters = field(
+        default=Counters.AUTO,
+        metadata=_meaning(
+            kinds.counters,
+            f"one of {', '.join(Counters)}",
+            "where hardware counters are read; auto: GPM, and where a GPU lacks it CUPTI all the "
+            "time",
+        ),
     )
     trace_rows_per_s: float = _setting(
         2_000.0,
-        _rows,
+        kinds.rows,
         "a number from 10 to 1000000",
         "how many calls, and how many stays off the CPU, a trace keeps as rows of their own",
     )
     trace_launch_budget_pct: float = _setting(
         2.0,
-        _share,
+        kinds.share,
         "a number above 0, up to 100",
         "share of a thread's time that tracing its launches may take; beyond, in windows",
     )
     retention_max_bytes: int | None = _setting(
-        10 * 2**30, _limit, _WHOLE, "oldest segments are removed beyond this size of a recording"
+        10 * 2**30,
+        kinds.limit,
+        kinds.WHOLE,
+        "oldest segments are removed beyond this size of a recording",
     )
     retention_max_age_s: int | None = _setting(
-        30 * 86400, _limit, _WHOLE, "segments older than this are removed"
+        30 * 86400, kinds.limit, kinds.WHOLE, "segments older than this are removed"
     )
     gpu_hour_cost: float | None = _setting(
-        None, _cost, "a number of 0 or more", "price of one GPU for an hour; none: no costs shown"
+        None,
+        kinds.cost,
+        "a number of 0 or more",
+        "price of one GPU for an hour; none: no costs shown",
     )
     currency: str = _setting(
-        "USD", _currency, "three capital letters (ISO 4217)", "currency of gpu_hour_cost"
+        "USD", kinds.currency, "three capital letters (ISO 4217)", "currency of gpu_hour_cost"
+    )
+    kernel_families_file: Path | None = field(
+        default=None,
+        metadata=_meaning(
+            kinds.absolute_path,
+            "an absolute path",
+            "a file of patterns that tell what kernels are for, before the built-in ones",
+        ),
     )
     state_directory: Path = field(
         default_factory=lambda: state_directory(os.environ),
-        metadata=_meaning(_directory, "an absolute path", "recordings, calibrations and baselines"),
+        metadata=_meaning(
+            kinds.absolute_path, "an absolute path", "recordings, calibrations and baselines"
+        ),
     )
     runtime_directory: Path = field(
         default_factory=lambda: runtime_directory(os.environ),
         metadata=_meaning(
-            _directory, "an absolute path", "where a live recording announces itself"
+            kinds.absolute_path, "an absolute path", "where a live recording announces itself"
         ),
     )
     watched_pids: Callable[[], Iterable[int]] = _no_pids
     trace: TraceRequest | None = None
+    kernels: KernelsRequest | None = None
 
 
 def configurable() -> Mapping[str, Mapping[str, Any]]:

@@ -187,6 +187,22 @@ class KernelFamily(StrEnum):
     OTHER = "other"
 
 
+class CounterSet(StrEnum):
+    """Hardware counters that one pass of PM sampling reads together."""
+
+    THROUGHPUT = "throughput"
+    CACHES = "caches"
+    INSTRUCTIONS = "instructions"
+
+
+class Counters(StrEnum):
+    """Where hardware counters are read; ``auto``: by GPM, and where that is missing by CUPTI."""
+
+    AUTO = "auto"
+    GPM = "gpm"
+    CUPTI = "cupti"
+
+
 class Selection(StrEnum):
     """Which rows were kept: of ``biased`` ones percentiles do not hold.
 

@@ -121,5 +121,6 @@ def test_what_is_no_recording_of_ingero_leaves_nothing_behind(gnomon, tmp_path):
     done = gnomon("import", "ingero", MEASURED / "gpm.csv", "-o", tmp_path / "run")
 
     assert done.returncode == 1
-    assert "gpm.csv: not an SQLite file" in done.stderr
+    assert "gpm.csv: not an Ingero recording" in done.stderr
+    assert "gnomon import gpm-csv" in done.stderr
     assert not (tmp_path / "run").exists()

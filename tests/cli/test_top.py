@@ -84,9 +84,11 @@ def test_a_recording(gnomon, h200_recording):
     assert gpu["to_ns"] - gpu["from_ns"] == 5 * 10**9
 
 
-def test_a_running_recorder_is_attached_to(gnomon, environment, h200_recording):
+@pytest.mark.parametrize("options", [[], ["--counters", "cupti"]])
+def test_a_running_recorder_is_attached_to(gnomon, environment, h200_recording, options):
+    """Also where PM sampling is asked for: two samplers of a GPU would fight."""
     with announce(Path(environment["GNOMON_RUNTIME_DIRECTORY"]), h200_recording):
-        done = gnomon("top", "--json", "--once")
+        done = gnomon("top", "--json", "--once", *options)
 
     assert [gpu["name"] for gpu in json.loads(done.stdout)["gpus"]] == ["NVIDIA H200"]
 

@@ -1,4 +1,6 @@
-"""Helpers of the NVML and GPM tests."""
+"""Helpers of the NVML, GPM and PM tests."""
+
+import os
 
 import pytest
 
@@ -55,3 +57,38 @@ def built_pm(tmp_path_factory):
     from tests.standins import cupti
 
     return cupti.build(tmp_path_factory.mktemp("gnomon-pm"))
+
+
+@pytest.fixture
+def script(tmp_path):
+    """What the stand-in of libcupti shall do."""
+    from tests.sources.pm_script import Script
+
+    script = Script(tmp_path / "script.txt")
+    script.add("set gpus 1")
+    return script
+
+
+@pytest.fixture
+def source(built_pm, nvml, script, tmp_path, monkeypatch):
+    """A PmSource over the stand-ins, closed at the end."""
+    from gnomon.sources import _pm_library
+    from gnomon.sources._pm_asked import Asked
+    from gnomon.sources.pm import PmSource
+    from tests.sources.pm_script import INTERVAL_US, MS
+    from tests.standins.cupti import LOG, SCRIPT
+
+    # The test environment may hold a real libcupti, which would be found as well.
+    standin = built_pm.libraries / "libcupti.so.13"
+    monkeypatch.setattr(_pm_library, "candidates", lambda _environment: [standin])
+    environment = {
+        "PATH": os.environ["PATH"],
+        "GNOMON_PM_HELPER": str(built_pm.helper),
+        "LD_LIBRARY_PATH": str(built_pm.libraries),
+        "CUDA_VISIBLE_DEVICES": "7",
+        SCRIPT: str(script.path),
+        LOG: str(tmp_path / "calls.log"),
+    }
+    source = PmSource(10 * MS, Asked(INTERVAL_US), environment=environment)
+    yield source
+    source.close()

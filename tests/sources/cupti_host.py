@@ -1,10 +1,7 @@
 """The host half of a real libcupti, which needs no GPU: passes and config images of metric sets."""
 
 import ctypes
-import multiprocessing
 import sys
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,6 +18,7 @@ def _params(*fields):
 _Initialize = _params(
     ("type", ctypes.c_int), ("chip", ctypes.c_char_p), ("availability", POINTER), ("host", POINTER)
 )
+_Chips = _params(("count", SIZE), ("names", ctypes.POINTER(ctypes.c_char_p)))
 _Host = _params(("host", POINTER))
 _AddMetrics = _params(
     ("host", POINTER), ("names", ctypes.POINTER(ctypes.c_char_p)), ("count", SIZE)
@@ -43,18 +41,6 @@ def library(package):
     return _load(find(package))
 
 
-@contextmanager
-def own_process(package):
-    """Load it into a process of its own; yields a function like Host.config."""
-    path = find(package)
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield lambda chip, metrics: pool.submit(_config_of, path, chip, metrics).result()
-
-
-def _config_of(path, chip, metrics):
-    return _load(path).config(chip, metrics)
-
-
 def _load(path):
     ctypes.CDLL(str(path.parent / "libnvperf_host.so"))
     return Host(ctypes.CDLL(str(path)))
@@ -65,6 +51,21 @@ class Host:
 
     def __init__(self, cupti):
         self._cupti = cupti
+
+    def sampled_chips(self):
+        """Return the chips that PM sampling is for, of all that the library knows."""
+        known = _Chips(ctypes.sizeof(_Chips), None)
+        self._call("cuptiProfilerHostGetSupportedChips", known)
+        names = [known.names[index] for index in range(known.count)]
+        return [name.decode() for name in names if self._can_sample(name)]
+
+    def _can_sample(self, chip):
+        host = _Initialize(ctypes.sizeof(_Initialize), None, PM_SAMPLING, chip, None, None)
+        if self._cupti.cuptiProfilerHostInitialize(ctypes.byref(host)) != 0:
+            return False
+        last = _Host(ctypes.sizeof(_Host), None, host.host)
+        self._call("cuptiProfilerHostDeinitialize", last)
+        return True
 
     def config(self, chip, metrics, availability=None):
         """Return (passes, bytes of the config image), or None where a metric is unknown."""

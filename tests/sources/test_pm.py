@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,79 +11,14 @@ import pytest
 from gnomon import tables
 from gnomon._errors import SourceError
 from gnomon.configuration import Settings
+from gnomon.enums import Counters
 from gnomon.sources import _pm_access, _pm_library, pm
-from gnomon.sources._pm_metrics import metric_sets
-from gnomon.sources._pm_records import Loss, Row
+from gnomon.sources._pm_asked import Asked
+from gnomon.sources._pm_machine import Machine
+from gnomon.sources._pm_records import Loss, Row, Statistics
 from gnomon.sources.pm import PmSource
+from tests.sources.pm_script import CYCLES, GPU, INTERVAL_US, LIVE, MS, READ, ROW, SM, T0, TENSOR
 from tests.standins import DEFAULT_UUID
-from tests.standins.cupti import LOG, SCRIPT
-
-GPU = DEFAULT_UUID.format(index=0)
-MS = 10**6
-ROW = 100 * MS
-T0 = 1_800_000_000 * 10**9  # a multiple of the row length
-CYCLES = "sm__cycles_elapsed.max"
-PCT = ".avg.pct_of_peak_sustained_elapsed"
-SM = f"TPC.TriageCompute.sm__cycles_active{PCT}"
-TENSOR = f"TPC.TriageCompute.sm__pipe_tensor_cycles_active_realtime{PCT}"
-DRAM = f"FBSP.TriageCompute.dramc__throughput{PCT}"
-READ = "PCI.TriageCompute.pcie__read_bytes.sum"
-INTERVAL_US = 10_000
-LIVE = f"live {CYCLES}=1e7 {SM}=50"
-
-
-class Script:
-    """Lines for the stand-ins, and the samples they replay."""
-
-    def __init__(self, path):
-        self.path = path
-        self.lines = []
-        self.end_ns = T0
-
-    def add(self, *lines):
-        self.lines += lines
-        self.path.write_text("\n".join(self.lines) + "\n")
-
-    def sample(self, length_ns=10 * MS, *, gap_ns=0, **values):
-        start_ns = self.end_ns + gap_ns
-        self.end_ns = start_ns + length_ns
-        names = {"cycles": CYCLES, "sm": SM, "tensor": TENSOR, "dram": DRAM, "read": READ}
-        words = " ".join(f"{names[key]}={value!r}" for key, value in values.items())
-        self.add(f"sample {start_ns} {self.end_ns} {words}")
-
-    def first_sample(self):
-        """The first after a start begins long before it, as on an H200."""
-        self.add(f"sample {T0 - 700 * MS} {T0} {CYCLES}=1 {SM}=100")
-
-    def row(self, **values):
-        for _ in range(10):
-            self.sample(**values)
-
-
-@pytest.fixture
-def script(tmp_path):
-    script = Script(tmp_path / "script.txt")
-    script.add("set gpus 1")
-    return script
-
-
-@pytest.fixture
-def source(built_pm, nvml, script, tmp_path, monkeypatch):
-    """A PmSource over the stand-ins, closed at the end."""
-    # The test environment may hold a real libcupti, which would be found as well.
-    standin = built_pm.libraries / "libcupti.so.13"
-    monkeypatch.setattr(_pm_library, "candidates", lambda _environment: [standin])
-    environment = {
-        "PATH": os.environ["PATH"],
-        "GNOMON_PM_HELPER": str(built_pm.helper),
-        "LD_LIBRARY_PATH": str(built_pm.libraries),
-        "CUDA_VISIBLE_DEVICES": "7",
-        SCRIPT: str(script.path),
-        LOG: str(tmp_path / "calls.log"),
-    }
-    source = PmSource(10 * MS, INTERVAL_US, environment=environment)
-    yield source
-    source.close()
 
 
 def read_until(source, wanted, timeout_s=10):
@@ -261,11 +197,12 @@ def test_the_first_set_of_one_pass_is_taken(source, script):
     source.open()
     source.wait_for_gpus()
 
-    hopper = [each for each in metric_sets() if each.chip == "GH100"]
     facts = source.describe().gpus[GPU]
     assert facts["pm_chip"] == "GH100"
     assert facts["pm_interval_us"] == INTERVAL_US
-    assert facts["pm_metrics"] == [metric.name for metric in hopper[1].metrics]
+    assert facts["pm_metrics"][:2] == [CYCLES, SM]
+    assert not [name for name in facts["pm_metrics"] if "nvl" in name]
+    assert facts["pm_lacking"] == {"throughput": ["nvlink_rx_bytes_per_s", "nvlink_tx_bytes_per_s"]}
 
 
 def test_a_set_of_two_passes_is_passed_over(source, script):
@@ -336,7 +273,7 @@ def calls(tmp_path):
 
 
 def in_turns(source, on_s, every_s):
-    source._on_s, source._every_s = on_s, every_s
+    source._asked = replace(source._asked, on_s=on_s, every_s=every_s)
     return source
 
 
@@ -348,6 +285,7 @@ def test_a_pause_lets_go_of_the_gpu_and_what_is_missed_is_no_loss(source, script
     script.add(LIVE)
     source.open()
     counters(source, 1)
+    configurations = calls("ProfilerHostGetConfigImage")
 
     source.pause()
     calls("PmSamplingDisable", least=1)
@@ -365,7 +303,8 @@ def test_a_pause_lets_go_of_the_gpu_and_what_is_missed_is_no_loss(source, script
         for row in rows["gpu_counters"]
         if row["ts_ns"] > paused_ns and starts_at(row) < resumed_ns
     ]
-    assert (calls("PmSamplingEnable"), calls("ProfilerHostGetConfigImage")) == (2, 1)
+    assert calls("PmSamplingEnable") == 2
+    assert calls("ProfilerHostGetConfigImage") == configurations
 
 
 def test_turns_sample_a_part_of_the_time_and_the_rest_is_no_loss(source, script, calls, nvml):
@@ -373,6 +312,8 @@ def test_turns_sample_a_part_of_the_time_and_the_rest_is_no_loss(source, script,
     nvml.__init__(nvml.path, gpus=2)
     script.add("set gpus 2", LIVE)
     in_turns(source, 0.1, 0.4).open()
+    source.wait_for_gpus()
+    configurations = calls("ProfilerHostGetConfigImage")
     rows = read_until(source, lambda rows: len(common_turns(rows["gpu_counters"])) >= 3)
     source.close()
 
@@ -386,7 +327,7 @@ def test_turns_sample_a_part_of_the_time_and_the_rest_is_no_loss(source, script,
     assert calls("PmSamplingEnable") == calls("PmSamplingStop") == calls("PmSamplingDisable")
     assert calls("PmSamplingEnable") >= 2 * 3
     assert calls("PmSamplingGetCounterAvailability") == 2 * 2  # its size, then itself
-    assert calls("ProfilerHostGetConfigImage") == 2
+    assert calls("ProfilerHostGetConfigImage") == configurations
 
 
 def common_turns(rows):
@@ -453,7 +394,7 @@ def listening(source, heard):
     note = source._note
 
     def listen(record):
-        if not isinstance(record, Row | Loss):
+        if not isinstance(record, Row | Loss | Statistics):
             heard.append(type(record).__name__)
         note(record)
 
@@ -465,7 +406,7 @@ def listening(source, heard):
     [
         (["result cuptiPmSamplingEnable 35"], "only administrators"),
         (["result cuptiPmSamplingEnable 26"], "another program samples"),
-        (["set unknown_chip 1"], "no metric set for the chip XX999"),
+        (["chip XX999"], "cannot sample the chip XX999"),
         (["set architecture 1"], "cannot profile this architecture"),
         (["set vgpu 2"], "switched off for this vGPU"),
         (["set cupti_api_version 130300"], "libcupti is for CUDA 13.3, the driver for 13.0"),
@@ -562,20 +503,22 @@ def test_without_permission(source, monkeypatch):
     assert "NVreg_RestrictProfilingToAdminUsers=0" in capability.remedy
 
 
-def test_switched_off():
+def test_switched_off_unless_it_is_asked_for_by_name():
     source = pm.create(Settings(pm_enabled=False))
+    asked_for = pm.create(Settings(pm_enabled=False, counters=Counters.CUPTI))
 
     assert "switched off" in source.check().reason
+    assert "switched off" not in asked_for.check().reason
 
 
 def test_settings_reach_the_helper():
     source = pm.create(Settings(pm_on_s=0.25, pm_every_s=2.0))
     library = _pm_library.Library(Path("libcupti.so.13"), 13000)
-    command = source._command(pm.Machine(Path("gnomon-pm"), library, (), ()))
+    command = source._command(Machine(Path("gnomon-pm"), library, (), ()))
 
     assert command[-4:] == ["--on-ms", "250", "--every-ms", "2000"]
 
 
 def test_short_intervals_are_warned_about():
     assert PmSource().warnings() == ()
-    assert "1 ms" in PmSource(interval_us=1000).warnings()[0]
+    assert "1 ms" in PmSource(asked=Asked(1000)).warnings()[0]

@@ -81,7 +81,7 @@ def test_names_of_cxx_are_written_as_in_the_source(name, expected):
     if native_symbols._demangler() is None:
         pytest.skip("needs libstdc++")
 
-    assert native_symbols._demangled(name) == expected
+    assert native_symbols.demangled(name) == expected
 
 
 def test_a_name_that_would_grow_without_end_stays_as_it_is():
@@ -89,7 +89,7 @@ def test_a_name_that_would_grow_without_end_stays_as_it_is():
     numbers = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
     bomb = "_Z1f1AIiiE" + "".join(f"S_IS{one}_S{one}_E" for one in numbers[:20])
 
-    assert native_symbols._demangled(bomb.encode()) == bomb.encode()
+    assert native_symbols.demangled(bomb.encode()) == bomb.encode()
 
 
 def test_the_vdso_and_memory_without_a_file_are_told_apart():

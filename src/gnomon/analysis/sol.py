@@ -61,7 +61,7 @@ def sol_rows(track: Track, profile: HardwareProfile) -> SolRows | None:
         return None
     clock = track.base_clock
     empty = np.full(len(base.intervals), np.nan)
-    pipes = _pipe_shares(base)
+    pipes = pipe_shares(base.columns)
     products = {}
     for pipe, active in pipes.items():
         reference_mhz = profile.reference_clock_mhz(pipe)
@@ -87,14 +87,13 @@ def sol_rows(track: Track, profile: HardwareProfile) -> SolRows | None:
     )
 
 
-def _pipe_shares(base: SourceColumns) -> dict[Pipe, Floats]:
-    """Active share of each arithmetic pipe.
+def pipe_shares(columns: Mapping[str, Floats]) -> dict[Pipe, Floats]:
+    """Return the active share (n,) of each arithmetic pipe from columns of ``gpu_counters`` (n,).
 
     ANY_TENSOR counts fp64 tensor instructions too; they have a peak and a reference clock of
     their own, so they are taken out of ``tensor``. Integer work has no FLOP peak and does not
     compete.
     """
-    columns = base.columns
     fp64_tensor = [
         np.nan_to_num(columns[name])
         for name in ("tensor_dfma_active_pct", "tensor_dmma_active_pct")

@@ -12,6 +12,7 @@ from gnomon.analysis.summary_types import GpuSummary
 from gnomon.cli import footprint
 from gnomon.cli.source_loading import create_sources
 from gnomon.configuration import Settings
+from gnomon.enums import Counters
 from gnomon.recording.base import Measurements, Meta, Unavailable
 from gnomon.recording.collector import DEFAULT_TICK_S, Collector, CollectorSettings, Sink
 
@@ -19,6 +20,9 @@ NS_PER_S = 1_000_000_000
 # Processes are listed every five seconds; one not seen for this long is gone.
 PROCESS_AGE_NS = 10 * NS_PER_S
 TRACE_SOURCE = "trace"
+KERNELS_SOURCE = "kernels"
+# Sources of counters that are left alone where another one was asked for.
+UNASKED = {Counters.AUTO: (), Counters.GPM: ("pm",), Counters.CUPTI: ("gpm",)}
 
 
 class WatchedProcesses:
@@ -63,9 +67,10 @@ class Collection:
         footprint.keep_pandas_out()
         self._watched = WatchedProcesses()
         sources, broken = create_sources(replace(settings, watched_pids=self._watched.pids))
-        if settings.trace is None:
-            # Nobody asked for it: what it cannot do here is nobody's concern.
-            sources = [source for source in sources if source.name != TRACE_SOURCE]
+        # Nobody asked for them: what they cannot do here is nobody's concern.
+        asked = {TRACE_SOURCE: settings.trace, KERNELS_SOURCE: settings.kernels}
+        sources = [one for one in sources if asked.get(one.name, True) is not None]
+        sources = [one for one in sources if one.name not in UNASKED[settings.counters]]
         self.collector = Collector(
             sources,
             [self._watched, *sinks],

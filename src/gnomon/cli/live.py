@@ -88,15 +88,18 @@ class Feed:
 
 
 @contextlib.contextmanager
-def feed(directory: Path | None, *, once: bool = False) -> Iterator[Feed]:
+def feed(
+    directory: Path | None, *, once: bool = False, counters: str | None = None
+) -> Iterator[Feed]:
     """Yield what to look at; sources that were started for it end with the context.
 
-    ``once``: a single reading is wanted soon, not a cheap stream of them.
+    ``once``: a single reading is wanted soon, not a cheap stream of them. ``counters``: where they
+    are read (a word of enums.Counters), where sources are started; a running recorder has its own.
     """
     if directory is not None:
         yield Feed(opening.open_recording(directory), str(directory))
         return
-    settings = configuration.load()
+    settings = configuration.load({"counters": counters})
     current = find_current(settings.runtime_directory)
     if current is not None:
         yield Feed(opening.open_recording(current), f"attached to {current}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,15 @@ def only_gpu(summaries: Iterable[GpuSummary], gpu: str | None, meta: Meta) -> li
     if gpu is None:
         return kept
     uuids = {each.uuid for each in kept} | {each.mig_uuid for each in kept if each.mig_uuid}
+    wanted = gpu_named(gpu, uuids, meta)
+    return [each for each in kept if wanted in {each.uuid, each.mig_uuid}]
+
+
+def gpu_named(gpu: str, uuids: Collection[str], meta: Meta) -> str:
+    """Return the one of these uuids that is meant by an index, a uuid or the start of one.
+
+    Raises CommandError (a usage error) where none is meant, or more than one.
+    """
     wanted = {
         uuid
         for uuid in uuids
@@ -103,4 +112,4 @@ def only_gpu(summaries: Iterable[GpuSummary], gpu: str | None, meta: Meta) -> li
             f"--gpu {gpu}: {problem} of this name; recorded are: {', '.join(sorted(uuids))}",
             exit_code=2,
         )
-    return [each for each in kept if each.uuid in wanted or each.mig_uuid in wanted]
+    return wanted.pop()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,10 +42,17 @@ RECORDING_VARIABLE = "GNOMON_RECORDING"
 class Recorder:
     """Records into one directory; ``run`` returns the exit status."""
 
-    def __init__(self, directory: Path, settings: Settings, line: StatusLine | None = None) -> None:
-        """``line``: where the state is shown; stderr by default."""
+    def __init__(
+        self,
+        directory: Path,
+        settings: Settings,
+        line: StatusLine | None = None,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
+        """``line``: where the state is shown; stderr by default. ``variables``: a workload's."""
         self._directory = directory
         self._settings = settings
+        self._variables = dict(variables or {})
         self._line = StatusLine() if line is None else line
         # Nobody looks at memory but the status line: where none is shown, none is filled.
         self._memory = MemoryRecording(MEMORY_NS) if self._line.is_shown else None
@@ -102,6 +109,7 @@ class Recorder:
     def _close(self, writer: RecordingWriter) -> None:
         """Close the files; the last disk error is told, and is no reason to fail a workload."""
         self._line.clear()
+        self._tell(self._teller.news())
         try:
             writer.close()
         except RecordingError as error:
@@ -115,7 +123,7 @@ class Recorder:
         """Start a workload; one that is traced waits until it is released, to be seen whole."""
         if not arguments:
             return None
-        environment = {RECORDING_VARIABLE: str(self._directory.absolute())}
+        environment = {**self._variables, RECORDING_VARIABLE: str(self._directory.absolute())}
         request = self._settings.trace
         is_held = request is not None
         workload = Workload(arguments, environment, on_end=stop.wake, is_held=is_held)

@@ -6,7 +6,7 @@ one: that is how ``demo``, the tests and ``top`` share one road.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -102,6 +102,18 @@ class Measurements(Protocol):
     def skipped(self) -> Sequence[SkippedSegment]: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Arrays:
+    """Columns as numpy arrays, all of one length.
+
+    A column that was asked for ``numbered`` holds numbers from 0 (int32) in place of its values,
+    which ``values`` has by number.
+    """
+
+    columns: Mapping[str, Any]
+    values: Mapping[str, Sequence[Any]]
+
+
 class Session(Protocol):
     """Measurements that are asked one SELECT after the other, in the dialect of DuckDB."""
 
@@ -109,6 +121,13 @@ class Session(Protocol):
         """Return the rows of one SELECT, column name -> value.
 
         Raises RecordingError where the query is wrong or goes beyond the session's limits.
+        """
+        ...
+
+    def arrays(self, query: str, numbered: Collection[str] = ()) -> Arrays:
+        """Return the columns of one SELECT as numpy arrays, of any number of rows.
+
+        Columns are numbers without nulls. Raises RecordingError as ``rows`` does.
         """
         ...
 

@@ -27,7 +27,10 @@ from gnomon.recording.times import ordered
 ATTEMPTS = 5
 # Tables that say when a recording begins and ends, all of a line together; the best lines first.
 BOUNDING_TABLES = (
-    ("gpu_counters", "host_calls", "off_cpu", "nccl_calls"),
+    (
+        *("gpu_counters", "host_calls", "off_cpu", "nccl_calls"),
+        *("kernel_windows", "kernels", "copies", "pm_samples"),
+    ),
     ("host_samples", "process_samples"),
     ("events",),
     ("phases",),

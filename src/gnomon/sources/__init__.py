@@ -4,4 +4,4 @@ To add one: write ``sources/<name>.py`` with a class that keeps the protocol of 
 and a ``create(settings)`` function, add its name here, and a test beside its siblings.
 """
 
-SOURCES: tuple[str, ...] = ("nvml", "gpm", "pm", "host", "trace")
+SOURCES: tuple[str, ...] = ("nvml", "gpm", "pm", "host", "trace", "kernels")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import signal
 import subprocess
@@ -19,6 +21,7 @@ VARIABLE = "GNOMON_PM_HELPER"
 NOTHING_TO_SAMPLE = 3  # exit status; native/gnomon_pm/main.cpp
 CLOSE_TIMEOUT_S = 2.0
 READ_BYTES = 1 << 16
+PIPE_BYTES = 1 << 20
 
 
 def find(environment: Mapping[str, str]) -> Path:
@@ -58,6 +61,10 @@ class Helper:
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  lives as long as we do
         self._fd, write_fd = os.pipe()
         os.set_blocking(self._fd, False)
+        # Half a second of samples of 50 us. Some kernels and containers allow less: then what does
+        # not fit is counted as lost.
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(write_fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         try:
             self._process = subprocess.Popen(
                 [*command, "--fd", str(write_fd)],

@@ -12,79 +12,71 @@ import os
 import select
 import signal
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 from gnomon._errors import SourceError
 from gnomon.configuration import Settings
-from gnomon.enums import ClockSource
-from gnomon.sources import _nvml_errors as errors
-from gnomon.sources import _nvml_session, _pm_access, _pm_helper, _pm_library
-from gnomon.sources._nvml_gpus import Gpu, list_gpus
-from gnomon.sources._pm_metrics import MetricSet, column_values, metric_sets, plan_text
-from gnomon.sources._pm_records import GpuStarted, Hello, Loss, Record, Row, Status, StatusCode
+from gnomon.enums import ClockSource, Counters, CounterSet
+from gnomon.sources import _pm_access, _pm_helper
+from gnomon.sources._pm_asked import Asked, asked
+from gnomon.sources._pm_machine import ADMIN_REASON, ADMIN_REMEDY, Machine, inspect
+from gnomon.sources._pm_metrics import WISHES, Metric, column_values, plan_text, wanted
+from gnomon.sources._pm_records import (
+    GpuStarted,
+    Hello,
+    Loss,
+    LossReason,
+    Record,
+    Row,
+    Samples,
+    Statistics,
+    Status,
+    StatusCode,
+)
+from gnomon.sources._pm_samples import TABLE as SAMPLES
+from gnomon.sources._pm_samples import sample_batch
 from gnomon.sources.base import Batch, Capability, Description, Missing
 
-# 0.9 % of a core on an H200; 1 ms, which sees copies between kernels, takes 3 to 6 %
-# (docs/measurements/pm_sampling.md).
-DEFAULT_INTERVAL_US = 10_000
-DEFAULT_PERIOD_NS = 500_000_000
-# A decode costs 1 ms whatever it finds, and the hardware buffer holds some hundred samples.
-SAMPLES_A_DECODE = 100
+ROWS = "gpu_counters"
 # Loading CUPTI and configuring a GPU takes 0.7 s on an H200.
 START_TIMEOUT_S = 10.0
 MOST_CRASHES = 3
 # A helper that ran this long before it crashed is given all its chances anew.
 GOOD_RUN_NS = 600 * 10**9
 
-ADMIN_REMEDY = (
-    "run as root, or let every user read counters: "
-    "options nvidia NVreg_RestrictProfilingToAdminUsers=0 in /etc/modprobe.d, then reboot"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """What must be known before the helper is started."""
-
-    helper: Path
-    library: _pm_library.Library
-    gpus: tuple[Gpu, ...]
-    refused: tuple[Missing, ...]
+_USUAL = Asked()
 
 
 class PmSource:
-    """Publishes one row a GPU and 100 ms, from hardware samples of ``interval_us``.
+    """Publishes one row a GPU and 100 ms, and where that is asked for each hardware sample.
 
-    Sampling lasts ``on_s`` from each multiple of ``every_s`` in Unix time on; it never ends where
-    ``every_s`` is 0 or no longer than ``on_s``.
+    Rows of a counter set other than ``throughput`` carry the clock only.
     """
 
     name = "pm"
 
     def __init__(
         self,
-        period_ns: int = DEFAULT_PERIOD_NS,
-        interval_us: int = DEFAULT_INTERVAL_US,
+        period_ns: int | None = None,
+        asked: Asked = _USUAL,
         *,
-        on_s: float = 0.0,
-        every_s: float = 0.0,
         enabled: bool = True,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        self.period_ns = period_ns
-        self._interval_us = interval_us
-        self._on_s = on_s
-        self._every_s = every_s if every_s > on_s else 0.0
+        self.period_ns = asked.period_ns if period_ns is None else period_ns
+        self._asked = asked
         self._enabled = enabled
         self._environment = dict(os.environ if environment is None else environment)
-        self._sets: tuple[MetricSet, ...] = metric_sets()
+        self._sets = asked.sets
+        self._metrics = wanted(self._sets)
         self._machine: Machine | None = None
         self._helper: _pm_helper.Helper | None = None
         self._started: dict[int, GpuStarted] = {}
         self._missing: dict[int, Missing] = {}
+        self._statistics: dict[int, Statistics] = {}
         self._fatal: Missing | None = None
         self._crashes = 0
         self._opened_ns = 0
@@ -93,7 +85,7 @@ class PmSource:
         """Start sampling and stop it again: takes about a second. Never raises."""
         probe = PmSource(
             self.period_ns,
-            self._interval_us,
+            replace(self._asked, on_s=0.0, every_s=0.0, fine=False),
             enabled=self._enabled,
             environment=self._environment,
         )
@@ -144,29 +136,27 @@ class PmSource:
         """Return the chip, the sampled metrics and the turns of each GPU, and what is missing.
 
         ``pm_every_s`` 0: rows cover all of the time, else ``pm_on_s`` of every ``pm_every_s``.
+        ``pm_lacking``: columns of a set that this chip cannot read beside the others.
         """
-        gpus = {
-            started.uuid: {
-                "pm_chip": started.chip,
-                "pm_interval_us": started.interval_us,
-                "pm_on_s": self._on_s,
-                "pm_every_s": self._every_s,
-                "pm_metrics": [metric.name for metric in self._sets[started.plan].metrics],
-            }
-            for started in self._started.values()
-        }
+        gpus = {started.uuid: self._facts(started) for started in self._started.values()}
         refused = self._machine.refused if self._machine is not None else ()
-        return Description(gpus=gpus, missing=(*refused, *self._missing.values()))
+        left_out = [
+            Missing(
+                SAMPLES,
+                f"nothing of the counter set {self._sets[each.number]} fits one pass of "
+                f"{started.chip}",
+                "",
+                started.uuid,
+            )
+            for started in self._started.values()
+            for each in started.sets
+            if not each.metrics
+        ]
+        return Description(gpus=gpus, missing=(*refused, *self._missing.values(), *left_out))
 
     def warnings(self) -> tuple[str, ...]:
         """Return what the user should know of the interval chosen."""
-        if self._interval_us >= DEFAULT_INTERVAL_US:
-            return ()
-        warning = (
-            f"pm: samples of {self._interval_us / 1000:g} ms cost several times the CPU of the "
-            f"usual {DEFAULT_INTERVAL_US / 1000:g} ms (docs/measurements/pm_sampling.md)"
-        )
-        return (warning,)
+        return self._asked.warnings()
 
     def read(self) -> Sequence[Batch]:
         """Return the rows and losses that have come. Raises SourceError once the helper is gone."""
@@ -175,16 +165,19 @@ class PmSource:
         records, more = self._helper.read()
         rows: list[dict[str, object]] = []
         losses: list[dict[str, object]] = []
+        samples: defaultdict[tuple[GpuStarted, int], list[Samples]] = defaultdict(list)
         for record in records:
             self._note(record)
             if isinstance(record, Row) and record.gpu in self._started:
                 rows.append(self._row(record, self._started[record.gpu]))
+            elif isinstance(record, Samples) and record.gpu in self._started:
+                samples[self._started[record.gpu], record.set_number].append(record)
             elif isinstance(record, Loss):
-                losses.append(_loss(record))
+                losses += _losses(record, [ROWS, SAMPLES] if self._asked.fine else [ROWS])
         if not more and not records:
             raise self._gone(self._helper)
-        named = (Batch("gpu_counters", rows), Batch("losses", losses))
-        return [batch for batch in named if batch.rows]
+        named = (Batch(ROWS, rows), Batch("losses", losses))
+        return [batch for batch in named if batch.rows] + self._sampled(samples)
 
     def sampled_gpus(self) -> list[str]:
         """Return the UUIDs of the GPUs whose sampling has begun."""
@@ -207,19 +200,7 @@ class PmSource:
             self.read()
 
     def _command(self, machine: Machine) -> list[str]:
-        return [
-            str(machine.helper),
-            "--libcupti",
-            str(machine.library.path),
-            "--interval-us",
-            str(self._interval_us),
-            "--decode-ms",
-            str(max(1, min(self.period_ns // 10**6, self._interval_us * SAMPLES_A_DECODE // 1000))),
-            "--on-ms",
-            str(round(self._on_s * 1000)),
-            "--every-ms",
-            str(round(self._every_s * 1000)),
-        ]
+        return self._asked.command(machine, self.period_ns)
 
     def _helper_environment(self) -> dict[str, str]:
         """Return an environment in which CUDA lists what NVML lists, in the same order."""
@@ -236,6 +217,8 @@ class PmSource:
         if isinstance(record, GpuStarted):
             self._started[record.gpu] = record
             self._missing.pop(record.gpu, None)
+        elif isinstance(record, Statistics):
+            self._statistics[record.gpu] = record
         elif isinstance(record, Status) and record.gpu < 0:
             self._fatal = self._explain(record, None)
         elif isinstance(record, Status):
@@ -252,12 +235,15 @@ class PmSource:
         reason, remedy = status.text, ""
         if status.code is StatusCode.BUSY:
             own_pid = self._helper.pid if self._helper is not None else 0
-            others = ", ".join(_pm_access.other_samplers(own_pid))
-            holder = others or "such as ncu, Nsight Systems, DCGM or another gnomon"
+            others = "; ".join(_pm_access.other_samplers(own_pid))
+            holder = others or (
+                "none is to be seen from here; ncu, Nsight Systems, DCGM or another gnomon, maybe "
+                "in another container or outside of this one"
+            )
             reason = f"another program samples this GPU's counters: {holder}"
             remedy = "stop it; sampling then begins by itself"
         elif status.code is StatusCode.PRIVILEGES:
-            reason, remedy = "the driver lets only administrators read counters", ADMIN_REMEDY
+            reason, remedy = ADMIN_REASON, ADMIN_REMEDY
         elif status.code is StatusCode.LIBRARY_TOO_NEW and self._machine is not None:
             remedy = "install the libcupti of the driver's CUDA version"
         return Missing("pm", reason, remedy, uuid)
@@ -278,10 +264,42 @@ class PmSource:
         reason = f"gnomon-pm ended with {how}" + (f": {words}" if words else "")
         return SourceError(reason, "it is started again by itself")
 
+    def _facts(self, started: GpuStarted) -> dict[str, Any]:
+        on_s, every_s = self._asked.turns(self._machine)
+        facts: dict[str, Any] = {
+            "pm_chip": started.chip,
+            "pm_interval_us": started.interval_us,
+            "pm_on_s": on_s,
+            "pm_every_s": every_s,
+            "pm_metrics": [metric.name for metric in self._metrics_of(started, 0)],
+            "pm_lacking": {
+                str(self._sets[each.number]): [
+                    column
+                    for wish in each.lacking
+                    for column in WISHES[self._sets[each.number]][wish].columns
+                ]
+                for each in started.sets
+            },
+        }
+        told = self._statistics.get(started.gpu)
+        if told is not None and (told.lost or told.overflows):
+            facts |= {
+                "pm_lost_samples": told.lost,
+                "pm_gaps": told.gaps,
+                "pm_overflows": told.overflows,
+            }
+        return facts
+
+    def _metrics_of(self, started: GpuStarted, set_number: int) -> list[Metric]:
+        numbers = next(each.metrics for each in started.sets if each.number == set_number)
+        return [self._metrics[number] for number in numbers]
+
     def _row(self, row: Row, started: GpuStarted) -> dict[str, object]:
-        metrics = self._sets[started.plan].metrics
+        metrics = self._metrics_of(started, row.set_number)
         values: dict[str, Any] = dict(column_values(metrics, row.sums, row.weights))
         clock = values.pop("sm_clock_mhz", None)
+        if self._sets[row.set_number] is not CounterSet.THROUGHPUT:
+            values = {}  # the table's percentages go together, or not at all
         columns: dict[str, object] = {
             "ts_ns": row.end_ns,
             "duration_ns": row.time_ns,
@@ -291,66 +309,51 @@ class PmSource:
             "samples": row.samples,
             "reading_cost_ns": row.cpu_ns,
         }
-        if any(metric.role == "link" for metric in metrics):
+        if values and any(metric.role == "link" for metric in metrics):
             # Up to two samples of a transfer are credited to the row after theirs.
             columns["link_only_pct"] = min(100.0, 100.0 * row.link_only_ns / row.time_ns)
         if clock:
             columns |= {"sm_clock_mhz": clock, "sm_clock_source": str(ClockSource.CUPTI)}
         return columns
 
-
-def inspect(environment: Mapping[str, str]) -> Machine:
-    """Find the helper, the GPUs and the libcupti. Raises SourceError for what is in the way."""
-    helper = _pm_helper.find(environment)
-    gpus, refused, driver_cuda = _gpus()
-    if _pm_access.refused():
-        raise SourceError("the driver lets only administrators read counters", ADMIN_REMEDY)
-    library = _pm_library.choose(
-        _pm_library.candidates(environment),
-        driver_cuda,
-        lambda path: _pm_library.ask_version(helper, path),
-    )
-    return Machine(helper, library, gpus, refused)
-
-
-def _gpus() -> tuple[tuple[Gpu, ...], tuple[Missing, ...], int]:
-    """Return the whole GPUs, those in MIG mode as missing, and the driver's CUDA version."""
-    session = _nvml_session.SESSION
-    session.acquire()
-    try:
-        with session.reading():
-            nvml = _nvml_session.binding()
-            listed, unreachable = list_gpus(nvml)
-            driver_cuda = int(nvml.nvmlSystemGetCudaDriverVersion_v2())
-    except errors.DriverGoneError as error:
-        raise SourceError(f"the NVIDIA driver is gone: {error}", "see `nvidia-smi`") from error
-    finally:
-        session.release()
-    whole = tuple(gpu for gpu in listed if not gpu.mig_mode)
-    refused = (
-        *unreachable,
-        *(
-            Missing("pm", "CUPTI cannot sample a GPU in MIG mode", "", gpu.uuid)
-            for gpu in listed
-            if gpu.mig_mode
-        ),
-    )
-    if not whole:
-        raise SourceError(refused[0].reason, refused[0].remedy)
-    return whole, refused, driver_cuda
+    def _sampled(self, samples: Mapping[tuple[GpuStarted, int], list[Samples]]) -> list[Batch]:
+        return [
+            Batch(
+                SAMPLES,
+                arrow=sample_batch(
+                    records,
+                    self._metrics_of(started, number),
+                    gpu_uuid=started.uuid,
+                    counter_set=self._sets[number],
+                ),
+            )
+            for (started, number), records in samples.items()
+        ]
 
 
-def _loss(loss: Loss) -> dict[str, object]:
-    return {
-        "ts_ns": loss.end_ns,
-        "duration_ns": max(0, loss.end_ns - loss.start_ns),
-        "source": "pm",
-        "table": "gpu_counters",
-        "rows": loss.samples,
-        "reason": loss.reason.name.lower(),
-    }
+def _losses(loss: Loss, tables: Sequence[str]) -> list[dict[str, object]]:
+    """Return a row for each of the tables that lack something."""
+    reason = "queue_full"
+    if loss.reason is LossReason.PIPE_FULL:
+        tables = [ROWS]
+    elif loss.reason is LossReason.SAMPLES_PIPE_FULL:
+        tables = [SAMPLES]
+    else:
+        reason = loss.reason.name.lower()
+    return [
+        {
+            "ts_ns": loss.end_ns,
+            "duration_ns": max(0, loss.end_ns - loss.start_ns),
+            "source": "pm",
+            "table": table,
+            "rows": loss.samples,
+            "reason": reason,
+        }
+        for table in tables
+    ]
 
 
 def create(settings: Settings) -> PmSource:
     """Make the source; nothing is started."""
-    return PmSource(on_s=settings.pm_on_s, every_s=settings.pm_every_s, enabled=settings.pm_enabled)
+    enabled = settings.pm_enabled or settings.counters is Counters.CUPTI
+    return PmSource(asked=asked(settings), enabled=enabled)

@@ -9,13 +9,14 @@ from gnomon.tables._columns import (
     count,
     mhz,
     ns,
+    pct,
     size,
     text,
 )
 
 # Where an operation was put, and the call that put it there.
 PLACE = (
-    text("source", "who recorded it: cupti, kineto, nsys"),
+    text("source", "who recorded it: cupti, kineto, nsys, ncu"),
     Column("context_id", "int32", "", "CUDA context, counted within the process", "CUPTI"),
     Column("stream_id", "int64", "", "stream, counted within the context", "CUPTI"),
     Column(
@@ -54,6 +55,7 @@ KERNELS = Table(
         _dim("registers_per_thread", "registers of each thread"),
         size("static_shared_bytes", "static shared memory of a block", "CUPTI"),
         size("dynamic_shared_bytes", "dynamic shared memory of a block", "CUPTI"),
+        size("shared_bytes", "both together, of recorders that tell only the sum", "imports"),
         size("local_bytes_per_thread", "local memory of a thread: spills and arrays", "CUPTI"),
         Column(
             "theoretical_occupancy_pct",
@@ -70,6 +72,14 @@ KERNELS = Table(
             "blocks over those that fit on the GPU at a time",
             "grid, occupancy",
         ),
+        pct(
+            "ncu_compute_sol_pct", "busiest unit of the SM, of its peak, replayed", "Nsight Compute"
+        ),
+        pct(
+            "ncu_memory_sol_pct", "busiest unit of memory, of its peak, replayed", "Nsight Compute"
+        ),
+        pct("ncu_dram_pct", "DRAM throughput, of its peak, replayed", "Nsight Compute"),
+        pct("ncu_tensor_pct", "tensor pipe active, of elapsed cycles, replayed", "Nsight Compute"),
     ),
 )
 
@@ -109,7 +119,7 @@ KERNEL_WINDOWS = Table(
     (
         *TIME,
         *PROCESS,
-        text("source", "who recorded: cupti, kineto, nsys"),
+        text("source", "who recorded: cupti, kineto, nsys, ncu"),
         count("records", "operations that were recorded", "recorder"),
         count("dropped", "operations that were lost: no room for their records", "CUPTI, recorder"),
         ns("overhead_ns", "time of the process that CUPTI says it took itself", "CUPTI"),
@@ -183,6 +193,6 @@ PM_SAMPLES = Table(
         _sampled_pct("l1_active_pct", "L1 throughput, of the peak", "l1tex__throughput"),
         _sampled_pct("l1_hit_pct", "sectors found in L1", "l1tex__t_sectors_lookup_hit"),
         _sampled_pct("shared_active_pct", "shared memory wavefronts, of the peak", "l1tex__data"),
-        _sampled("sectors_per_request", "count", "32-byte sectors a request to L1", "l1tex"),
+        _sampled("sectors_per_request", "count", "32-byte sectors a request to L2", "lts__t"),
     ),
 )

@@ -67,6 +67,7 @@ LOSSES = Table(
             "reason",
             "queue_full, disk_full, overflow, void_reading or missed_period; of the tracer also "
             "ring_full, pipe_full, no_slot, too_deep, abandoned, late_attach and no_stack; of "
+            "kernels also ring_full, incomplete and killed; of "
             "imports unreadable, unknown_operation, unmatched, pruned or lost_by_recorder",
         ),
     ),

@@ -163,12 +163,12 @@ def _read_name(file: BinaryIO, at: int) -> str | None:
     raw, end, _ = file.read(LONGEST_SYMBOL_BYTES).partition(b"\0")
     if not end or not raw:
         return None
-    name = _demangled(raw).decode(errors="replace")
+    name = demangled(raw).decode(errors="replace")
     kept = "".join(sign for sign in name[:LONGEST_NAME_CHARACTERS] if sign.isprintable())
     return kept if len(name) <= LONGEST_NAME_CHARACTERS else f"{kept}…"
 
 
-def _demangled(name: bytes) -> bytes:
+def demangled(name: bytes) -> bytes:
     """A C++ name as it is written, by the C++ library that this process has.
 
     As it is where there is no such library, or where the name could be made to grow without end.

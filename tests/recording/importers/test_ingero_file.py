@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gnomon import tables
 from gnomon._errors import RecordingError
-from gnomon.recording.importers import ingero, ingero_file
+from gnomon.recording.importers import foreign_values, ingero, ingero_file, sqlite_file
 from gnomon.recording.importers.ingero import import_ingero
 
 from .ingero_files import PID, T0, event, launch, read, stay, write
@@ -190,9 +190,9 @@ def test_a_page_that_holds_itself_does_not_go_on_for_ever(tmp_path, attempt):
 
 
 def test_work_is_bounded_by_the_size_of_the_file(attempt, sample, monkeypatch):
-    monkeypatch.setattr(ingero_file, "STEPS_AT_LEAST", 0)
-    monkeypatch.setattr(ingero_file, "STEPS_PER_BYTE", 0)
-    monkeypatch.setattr(ingero_file, "STEPS_BETWEEN_LOOKS", 100)
+    monkeypatch.setattr(sqlite_file, "STEPS_AT_LEAST", 0)
+    monkeypatch.setattr(sqlite_file, "STEPS_PER_BYTE", 0)
+    monkeypatch.setattr(sqlite_file, "STEPS_BETWEEN_LOOKS", 100)
 
     assert "more work than a recording of its size can hold" in attempt(sample)
 
@@ -216,6 +216,6 @@ def test_rows_not_yet_in_the_main_file_are_read_from_the_log_beside_it(tmp_path)
 
 
 def test_names_that_would_drive_a_terminal_are_made_harmless():
-    assert ingero_file.clean("a\x1b[31mb\n") == "a [31mb "
-    assert ingero_file.clean("x" * 20, 10) == "x" * 9 + "…"
-    assert ingero_file.clean(b"bytes") is None
+    assert foreign_values.clean("a\x1b[31mb\n") == "a [31mb "
+    assert foreign_values.clean("x" * 20, 10) == "x" * 9 + "…"
+    assert foreign_values.clean(b"bytes") is None

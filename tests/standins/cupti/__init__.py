@@ -38,12 +38,12 @@ def cuda_includes() -> list[str]:
     return [flag for place in places for flag in ("-isystem", str(place))]
 
 
-def build(folder: Path) -> Built:
+def build(folder: Path, optimisation: str = "-O0") -> Built:
     """Compile into ``folder`` (some seconds). Skips the test without g++ or headers."""
     if shutil.which("g++") is None:
         pytest.skip("gnomon-pm and its stand-ins need g++")
     includes = cuda_includes()
-    strict = ["-std=c++17", "-O0", "-Wall", "-Wextra", "-Werror", *includes]
+    strict = ["-std=c++17", optimisation, "-Wall", "-Wextra", "-Werror", *includes]
     helper = folder / "gnomon-pm"
     sources = [str(path) for path in sorted((NATIVE / "gnomon_pm").glob("*.cpp"))]
     commands = [

@@ -23,12 +23,15 @@
 struct CUpti_Profiler_Host_Object {
     std::vector<std::string> metrics;
     size_t passes = 0;
+    size_t refusal = 0;
+    bool is_narrow = false;
 };
 struct CUpti_PmSampling_Object {
     size_t gpu = 0;
     bool started = false;
     unsigned long long interval_ns = 0;
     unsigned long long sampled_until_ns = 0;  // of a live script
+    unsigned long long stopped_ns = 0;        // 0 while it samples
     bool is_first = true;
 };
 
@@ -59,7 +62,8 @@ bool add(Image* image, size_t sample) {
 // Everything sampled so far; false where some of it did not fit.
 bool add_live(CUpti_PmSampling_Object& sampling, Image* image) {
     bool fitted = true;
-    for (const auto now = now_ns(); sampling.sampled_until_ns + sampling.interval_ns <= now;) {
+    const auto end_ns = sampling.stopped_ns != 0 ? sampling.stopped_ns : now_ns();
+    while (sampling.sampled_until_ns + sampling.interval_ns <= end_ns) {
         const auto begin_ns = sampling.sampled_until_ns - (sampling.is_first ? kFirstTooLongNs : 0);
         sampling.sampled_until_ns += sampling.interval_ns;
         sampling.is_first = false;
@@ -124,7 +128,7 @@ CUptiResult CUPTIAPI cuptiProfilerDeviceSupported(CUpti_Profiler_DeviceSupported
 
 CUptiResult CUPTIAPI cuptiDeviceGetChipName(CUpti_Device_GetChipName_Params* p) {
     BEGIN(CUpti_Device_GetChipName_Params)
-    p->pChipName = script().number("unknown_chip", 0) != 0 ? "XX999" : "GH100";
+    p->pChipName = script().chip.c_str();
     return CUPTI_SUCCESS;
 }
 
@@ -137,6 +141,7 @@ cuptiPmSamplingGetCounterAvailability(CUpti_PmSampling_GetCounterAvailability_Pa
 
 CUptiResult CUPTIAPI cuptiProfilerHostInitialize(CUpti_Profiler_Host_Initialize_Params* p) {
     BEGIN(CUpti_Profiler_Host_Initialize_Params)
+    if (p->pChipName != std::string("GH100")) return CUPTI_ERROR_NOT_SUPPORTED;
     p->pHostObject = new CUpti_Profiler_Host_Object;
     return CUPTI_SUCCESS;
 }
@@ -154,6 +159,9 @@ CUptiResult CUPTIAPI cuptiProfilerHostConfigAddMetrics(CUpti_Profiler_Host_Confi
         const std::string metric = p->ppMetricNames[i];
         if (script().unknown.count(metric)) return CUPTI_ERROR_INVALID_METRIC_NAME;
         if (script().passes.count(metric)) passes = static_cast<size_t>(script().passes[metric]);
+        if (script().narrow.count(metric)) p->pHostObject->is_narrow = true;
+        if (script().refuse.count(metric))
+            p->pHostObject->refusal = static_cast<size_t>(script().refuse[metric]);
         p->pHostObject->metrics.push_back(metric);
     }
     p->pHostObject->passes += passes;  // each call makes passes of its own, as the real one does
@@ -163,13 +171,16 @@ CUptiResult CUPTIAPI cuptiProfilerHostConfigAddMetrics(CUpti_Profiler_Host_Confi
 CUptiResult CUPTIAPI
 cuptiProfilerHostGetConfigImageSize(CUpti_Profiler_Host_GetConfigImageSize_Params* p) {
     BEGIN(CUpti_Profiler_Host_GetConfigImageSize_Params)
-    p->configImageSize = sizeof(size_t);
+    // Grows with the metrics, but for narrow counters.
+    const size_t words = p->pHostObject->is_narrow ? 0 : p->pHostObject->metrics.size();
+    p->configImageSize = sizeof(size_t) * (2 + words);
     return CUPTI_SUCCESS;
 }
 
 CUptiResult CUPTIAPI cuptiProfilerHostGetConfigImage(CUpti_Profiler_Host_GetConfigImage_Params* p) {
     BEGIN(CUpti_Profiler_Host_GetConfigImage_Params)
-    std::memcpy(p->pConfigImage, &p->pHostObject->passes, sizeof(size_t));
+    const size_t words[]{p->pHostObject->passes, p->pHostObject->refusal};
+    std::memcpy(p->pConfigImage, words, sizeof words);
     return CUPTI_SUCCESS;
 }
 
@@ -194,9 +205,11 @@ CUptiResult CUPTIAPI cuptiPmSamplingDisable(CUpti_PmSampling_Disable_Params* p) 
 
 CUptiResult CUPTIAPI cuptiPmSamplingSetConfig(CUpti_PmSampling_SetConfig_Params* p) {
     BEGIN(CUpti_PmSampling_SetConfig_Params)
-    size_t passes = 0;
-    std::memcpy(&passes, p->pConfig, sizeof passes);
+    size_t passes_and_refusal[2]{};
+    std::memcpy(passes_and_refusal, p->pConfig, sizeof passes_and_refusal);
+    const auto [passes, refusal] = passes_and_refusal;
     p->pPmSamplingObject->interval_ns = p->samplingInterval;
+    if (refusal != 0) return static_cast<CUptiResult>(refusal);
     return passes == 1 ? CUPTI_SUCCESS : CUPTI_ERROR_NOT_SUPPORTED;
 }
 
@@ -205,6 +218,7 @@ CUptiResult CUPTIAPI cuptiPmSamplingStart(CUpti_PmSampling_Start_Params* p) {
     p->pPmSamplingObject->started = true;
     p->pPmSamplingObject->sampled_until_ns = now_ns();
     p->pPmSamplingObject->is_first = true;
+    p->pPmSamplingObject->stopped_ns = 0;
     return CUPTI_SUCCESS;
 }
 
@@ -212,6 +226,7 @@ CUptiResult CUPTIAPI cuptiPmSamplingStop(CUpti_PmSampling_Stop_Params* p) {
     BEGIN(CUpti_PmSampling_Stop_Params)
     if (!p->pPmSamplingObject->started) return CUPTI_ERROR_INVALID_OPERATION;
     p->pPmSamplingObject->started = false;
+    p->pPmSamplingObject->stopped_ns = now_ns();
     return CUPTI_SUCCESS;
 }
 
@@ -234,7 +249,7 @@ CUptiResult CUPTIAPI cuptiPmSamplingDecodeData(CUpti_PmSampling_DecodeData_Param
     BEGIN(CUpti_PmSampling_DecodeData_Params)
     auto* image = reinterpret_cast<Image*>(p->pCounterDataImage);
     p->decodeStopReason = CUPTI_PM_SAMPLING_DECODE_STOP_REASON_END_OF_RECORDS;
-    if (!script().live.empty()) {
+    if (script().live) {
         if (!add_live(*p->pPmSamplingObject, image))
             p->decodeStopReason = CUPTI_PM_SAMPLING_DECODE_STOP_REASON_COUNTER_DATA_FULL;
         return CUPTI_SUCCESS;
@@ -244,6 +259,7 @@ CUptiResult CUPTIAPI cuptiPmSamplingDecodeData(CUpti_PmSampling_DecodeData_Param
     const Decode decode = script().decodes[next_decode++];
     if (decode.kind == "crash") std::raise(SIGSEGV);
     if (decode.kind == "fail") return static_cast<CUptiResult>(decode.number);
+    p->overflow = decode.kind == "overflow";
     for (long i = 0; i < decode.number && next_sample < script().samples.size(); ++i, ++next_sample) {
         if (!add(image, next_sample))
             p->decodeStopReason = CUPTI_PM_SAMPLING_DECODE_STOP_REASON_COUNTER_DATA_FULL;
@@ -275,8 +291,8 @@ cuptiProfilerHostEvaluateToGpuValues(CUpti_Profiler_Host_EvaluateToGpuValues_Par
     const auto* image = reinterpret_cast<const Image*>(p->pCounterDataImage);
     const Sample& sample = script().samples[image->samples[p->rangeIndex]];
     for (size_t i = 0; i < p->numMetrics; ++i) {
-        const auto found = sample.values.find(p->ppMetricNames[i]);
-        p->pMetricValues[i] = found == sample.values.end() ? 0.0 : found->second;
+        const auto found = sample.values->find(p->ppMetricNames[i]);
+        p->pMetricValues[i] = found == sample.values->end() ? 0.0 : found->second;
     }
     return CUPTI_SUCCESS;
 }

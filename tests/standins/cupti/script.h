@@ -6,7 +6,11 @@
 //   result FUNCTION CODE N M  only N times, after M calls that succeed
 //   unknown METRIC            cuptiProfilerHostConfigAddMetrics refuses this metric
 //   passes METRIC N           a set with this metric needs N passes
+//   refuse METRIC CODE        cuptiPmSamplingSetConfig of a set with this metric fails
+//   narrow METRIC             a set with this metric has a smaller config image
+//   chip NAME                 the GPUs' chip, instead of GH100
 //   decode N                  the next decode finds N further samples (without: none)
+//   decode overflow N         the same, and the hardware buffer has run over
 //   decode fail CODE          the next decode returns the CUptiResult
 //   decode crash              the next decode ends in a segmentation fault
 //   sample START END NAME=VALUE ...   a sample, Unix ns; metrics not named are 0
@@ -17,19 +21,24 @@
 #pragma once
 
 #include <cstdlib>
+#include <deque>
 #include <fstream>
 #include <map>
+#include <memory>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
+
+using Values = std::map<std::string, double>;
 
 struct Sample {
     unsigned long long start_ns, end_ns;
-    std::map<std::string, double> values;
+    std::shared_ptr<const Values> values;
 };
 
 struct Decode {
-    std::string kind;  // "", fail or crash
+    std::string kind;  // "", overflow, fail or crash
     long number;
 };
 
@@ -40,11 +49,13 @@ struct Result {
 };
 
 struct Script {
-    std::map<std::string, double> numbers, passes, live;
+    std::map<std::string, double> numbers, passes, refuse;
+    std::shared_ptr<const Values> live;
     std::map<std::string, Result> results;
-    std::map<std::string, bool> unknown;
+    std::map<std::string, bool> unknown, narrow;
+    std::string chip = "GH100";
     std::vector<Decode> decodes;
-    std::vector<Sample> samples;
+    std::deque<Sample> samples;
 
     double number(const std::string& key, double otherwise) const {
         const auto found = numbers.find(key);
@@ -58,6 +69,9 @@ struct Script {
             words >> verb;
             if (verb == "set") words >> name >> numbers[name];
             else if (verb == "unknown") words >> name, unknown[name] = true;
+            else if (verb == "refuse") words >> name >> refuse[name];
+            else if (verb == "narrow") words >> name, narrow[name] = true;
+            else if (verb == "chip") words >> chip;
             else if (verb == "passes") words >> name >> passes[name];
             else if (verb == "result") read_result(words);
             else if (verb == "decode") read_decode(words);
@@ -80,7 +94,7 @@ private:
         Decode decode{"", 0};
         std::string word;
         words >> word;
-        if (word == "fail" || word == "crash") {
+        if (word == "fail" || word == "crash" || word == "overflow") {
             decode.kind = word;
             words >> decode.number;
         } else {
@@ -96,13 +110,13 @@ private:
         samples.push_back(sample);
     }
 
-    static std::map<std::string, double> read_values(std::istringstream& words) {
-        std::map<std::string, double> values;
+    static std::shared_ptr<const Values> read_values(std::istringstream& words) {
+        Values values;
         for (std::string word; words >> word;) {
             const size_t equals = word.find('=');
             values[word.substr(0, equals)] = std::stod(word.substr(equals + 1));
         }
-        return values;
+        return std::make_shared<const Values>(std::move(values));
     }
 };
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from gnomon.cli import base, progress
+from gnomon.cli import base, import_formats, progress
 
 MOST_BAD_LINES_SHOWN = 5
 
@@ -100,3 +100,7 @@ def ingero(*, file: Path, output: Path, as_json: bool) -> None:
     rows = ", ".join(f"{count:,} {table}" for table, count in sorted(result.rows.items()))
     left_out = ", ".join(f"{count:,} {reason}" for reason, count in result.left_out.items())
     click.echo(f"{output}: {rows}; rows left out: {left_out or 'none'}")
+
+
+for _one in import_formats.COMMANDS:
+    command.add_command(_one)

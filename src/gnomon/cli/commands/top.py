@@ -12,6 +12,7 @@ import click
 from gnomon._errors import CommandError
 from gnomon.cli import base
 from gnomon.cli.budgets import ceilings
+from gnomon.cli.counter_options import counters_option
 from gnomon.cli.model_options import Asked, model_options
 from gnomon.cli.quantities import Duration
 
@@ -45,6 +46,7 @@ NO_GPU = "no GPU was measured; `gnomon demo` shows what it looks like with one"
     type=Duration(),
     help="How often to show, and over how long each reading is taken. [default: 1s]",
 )
+@counters_option
 @model_options
 @base.json_option("Print one JSON document; with --interval one a line, without end.")
 def command(
@@ -53,6 +55,7 @@ def command(
     directory: Path | None,
     once: bool,
     interval_ns: int | None,
+    counters: str | None,
     as_json: bool,
 ) -> None:
     """Watch how close the GPUs run to their peak, live or in a recording."""
@@ -60,13 +63,13 @@ def command(
 
     if once or as_json:
         forever = as_json and interval_ns is not None and not once
-        with live.feed(directory, once=True) as feed:
+        with live.feed(directory, once=True, counters=counters) as feed:
             ceiling_of = ceilings(asked, feed.measurements.meta)
             _print(feed, interval_ns or NS_PER_S, ceiling_of, as_json=as_json, forever=forever)
         return
     from gnomon.tui import app  # noqa: PLC0415
 
-    with live.feed(directory) as feed:
+    with live.feed(directory, counters=counters) as feed:
         refresh_s = (interval_ns or NS_PER_S) / NS_PER_S
         app.run(
             feed.measurements,

@@ -5,16 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from gnomon.recording.importers.foreign_values import EARLIEST_NS, LATEST_NS, LONGEST_NS, integer
 from gnomon.recording.importers.ingero_codes import CALLS, HOST, operation_of
-from gnomon.recording.importers.ingero_file import (
-    EARLIEST_NS,
-    IS_READABLE,
-    LARGEST_ID,
-    LATEST_NS,
-    LONGEST_NS,
-    IngeroFile,
-    integer,
-)
+from gnomon.recording.importers.ingero_file import IS_READABLE, LARGEST_ID, IngeroFile
 from gnomon.recording.importers.ingero_rows import Row
 from gnomon.recording.importers.ingero_survey import Survey
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from gnomon.enums import CallLayer, Selection
 from gnomon.recording.importers import ingero_codes as codes
+from gnomon.recording.importers.foreign_values import clean, integer
 from gnomon.recording.importers.ingero_codes import CALLS, HAPPENINGS, SUMMARIES, Operation
-from gnomon.recording.importers.ingero_file import LARGEST_ID, clean, integer
+from gnomon.recording.importers.ingero_file import LARGEST_ID
 from gnomon.recording.importers.ingero_rows import LARGEST_32, Row, event, recorder_version
 from gnomon.recording.importers.ingero_survey import Survey, ThreadSurvey
 from gnomon.recording.importers.ingero_threads import Call, Thread

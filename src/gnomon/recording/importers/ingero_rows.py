@@ -9,14 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from gnomon.enums import EventKind, PhaseEdge, Severity
-from gnomon.recording.importers.ingero_file import (
-    EARLIEST_NS,
-    LARGEST_ID,
-    LATEST_NS,
-    IngeroFile,
-    clean,
-    integer,
-)
+from gnomon.recording.importers.foreign_values import EARLIEST_NS, LATEST_NS, clean, integer
+from gnomon.recording.importers.ingero_file import LARGEST_ID, IngeroFile
 
 SOURCE = "ingero"
 MIB = 1 << 20

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gnomon._errors import RecordingError
+from gnomon.recording.importers.foreign_values import LONGEST_NS, clean
 from gnomon.recording.importers.ingero_codes import (
     BLOCK,
     CUDA,
@@ -15,7 +16,7 @@ from gnomon.recording.importers.ingero_codes import (
     NETWORK,
     SCHED_SWITCH_SUMMARY,
 )
-from gnomon.recording.importers.ingero_file import IS_READABLE, LONGEST_NS, IngeroFile, clean
+from gnomon.recording.importers.ingero_file import IS_READABLE, IngeroFile
 from gnomon.recording.importers.ingero_rows import Session, control_groups, sessions
 
 # All rows are kept for the first 10 s of a session. It begins a moment before the session's row
