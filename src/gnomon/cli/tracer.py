@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from gnomon._errors import CommandError
 from gnomon.analysis.call_table import CallRow, call_table
 from gnomon.analysis.coverage import losses
 from gnomon.cli import base, trace_table
@@ -19,6 +20,7 @@ from gnomon.cli.status_line import StatusBlock, StatusLine
 from gnomon.configuration import Settings
 from gnomon.recording.memory import MemoryRecording
 from gnomon.recording.reader import Recording
+from gnomon.tracing.requirements import obstacle, requirements
 
 NS_PER_S = 1_000_000_000
 # The live table looks back on this.
@@ -38,7 +40,16 @@ class Tracer(Recorder):
         self._as_json = as_json
 
     def run(self, arguments: Sequence[str], duration_ns: int | None) -> int:
-        """Record as a recorder does; then print the table of all that was recorded."""
+        """Record as a recorder does; then print the table of all that was recorded.
+
+        Raises CommandError where nothing can be traced: then the workload is not started.
+        """
+        missing = obstacle(requirements())
+        if missing is not None:
+            raise CommandError(
+                f"cannot trace: {missing.name}: {missing.value}; try: {missing.remedy}; "
+                "`gnomon record` records all else"
+            )
         status = super().run(arguments, duration_ns)
         if not self._problem:
             self._print_all()
