@@ -91,6 +91,17 @@ def test_every_call_of_a_workload_is_counted_from_its_first_on(gnomon_process, w
     )
 
 
+def test_a_second_trace_into_the_directory_tells_its_own_calls(gnomon_process, workload, tmp_path):
+    for times in (23, 7):
+        command = workload(f"call cudaLaunchKernel {times} 0 0 0")
+        done = gnomon_process(
+            *("trace", "--json", "-o", tmp_path / "run", "--", *command), **workload.environment
+        )
+        document = json.loads(done.stdout[done.stdout.index("{") :])
+
+        assert [row["calls"] for row in document["operations"]] == [times]
+
+
 def test_the_table_as_json(gnomon_process, workload, tmp_path):
     done = gnomon_process(
         *("trace", "--json", "-o", tmp_path / "run", "--", *workload(CALLS)),
@@ -246,6 +257,14 @@ def test_who_asks_for_nothing_but_a_trace_is_refused_without_the_privileges(
     assert "cannot trace: privileges: without CAP_" in done.stderr
     assert ("sudo setpriv" if IS_MULTI else "run as root") in done.stderr
     assert not mark.exists()
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_process_that_is_not_there_is_refused(gnomon, tmp_path):
+    done = gnomon("trace", "-o", tmp_path / "run", "--pid", "4000000")
+
+    assert done.returncode == 1
+    assert "there is no process 4000000" in done.stderr
     assert not (tmp_path / "run").exists()
 
 
