@@ -44,6 +44,7 @@ INLINE void tell_thread(struct state *state, struct task_struct *task, struct ta
         record->parent_tid = parent->pid;
         record->parent_pid = parent->tgid;
     }
+    record->process_started_ns = task->group_leader->start_boottime;
     copy_name(record->name, task);
     ring_submit(record, RING_NO_WAKEUP);
 }

@@ -18,6 +18,7 @@ struct task_struct {
     int tgid;
     unsigned int in_iowait : 1;
     unsigned long maj_flt;
+    u64 start_boottime;
     struct task_struct *group_leader;
     struct task_struct *real_parent;
     struct pid *thread_pid;

@@ -140,7 +140,7 @@ struct cell {
 
 /* What user space may change at any time. A sample of s keeps s of 2^32 by chance. */
 struct settings {
-    u64 call_threshold_ns[OPERATIONS]; /* calls as long as this, and failed ones, are all kept */
+    u64 call_threshold_ns[OPERATIONS]; /* calls as long as this are all kept */
     u32 call_sample[OPERATIONS];       /* of the others */
     u64 stay_threshold_ns;             /* likewise stays off the CPU */
     u64 waker_stack_threshold_ns;      /* a waker's stack delays the wake-up: only for long ones */
@@ -151,6 +151,8 @@ struct settings {
     u32 block_sample;
     u32 network_sample;
     u32 retransmit_sample;
+    u32 failed_sample; /* of failed calls, which are all kept where it is 0 */
+    u32 unused;
     u64 launches_closed_ns; /* when launches were last left unprobed: what was open then is void */
 };
 
@@ -334,7 +336,8 @@ struct thread_record {
     u32 namespace_pid;
     u32 unused_number;
     u8 name[NAME_BYTES];
-    u64 unused[6];
+    u64 process_started_ns; /* since boot, suspended time included */
+    u64 unused[5];
 };
 
 struct stack {

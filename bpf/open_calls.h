@@ -209,17 +209,22 @@ INLINE void count_call(struct state *state, u32 operation, const struct ended *e
         COUNT_LOSS(calls_without_cell);
 }
 
-/* Whether the call becomes a record: failed ones always do. */
+/* Whether the call becomes a record. Failed ones have a chance of their own, a sure one where it is
+ * 0. */
 INLINE int keeps_call(const struct ended *ended, u32 operation, u32 *sample)
 {
     struct settings *limits = current_settings();
     *sample = 0;
     if (!limits)
         return 0;
-    if (ended->has_failed)
-        return 1;
-    return keeps(ended->duration_ns, limits->call_threshold_ns[operation & (OPERATIONS - 1)],
-                 limits->call_sample[operation & (OPERATIONS - 1)], sample);
+    u32 chance = limits->call_sample[operation & (OPERATIONS - 1)];
+    if (ended->has_failed) {
+        chance = limits->failed_sample;
+        if (!chance)
+            return 1;
+    }
+    return keeps(ended->duration_ns, limits->call_threshold_ns[operation & (OPERATIONS - 1)], chance,
+                 sample);
 }
 
 /* The key of the stack that called, where settings ask for one; by frame pointers. */

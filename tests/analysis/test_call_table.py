@@ -44,6 +44,14 @@ def test_percentiles_from_buckets_lie_in_the_bucket_of_the_true_one(durations):
         assert edges[bucket] <= value <= edges[bucket + 1]
 
 
+def test_a_bucket_that_comes_twice_is_one_bucket():
+    low, high = [float(1 << 20)] * 2, [1_310_719.0] * 2
+    once = quantiles(np.array(low[:1]), np.array(high[:1]), np.array([100.0]), (0.5, 0.95, 0.99))
+    twice = quantiles(np.array(low), np.array(high), np.array([52.0, 48.0]), (0.5, 0.95, 0.99))
+
+    assert list(twice) == list(once) == sorted(once)
+
+
 def test_sums_are_taken_once_and_shares_are_of_all_calls():
     sums = {
         "total_ns": 900,
@@ -57,6 +65,7 @@ def test_sums_are_taken_once_and_shares_are_of_all_calls():
     (row,) = told(call_histograms=counted("cuLaunchKernel", [(8, 9, 6), (16, 19, 2)], **sums))
 
     assert (row.calls, row.calls_per_s, row.total_ns, row.failures) == (8, 8, 900, 1)
+    assert row.covered_pct == 100
     assert row.interrupted_pct == pytest.approx(25)
     assert (row.run_queue_ns, row.io_ns, row.voluntary_ns) == (40, 10, 20)
     assert row.other_off_cpu_ns == 30
@@ -70,7 +79,7 @@ def test_a_window_stands_for_the_time_around_it():
     ]
     (row,) = told(call_histograms=rows)
 
-    assert (row.calls, row.total_ns) == (1000, 9000)
+    assert (row.calls, row.total_ns, row.covered_pct) == (1000, 9000, 5)
 
 
 def test_what_was_not_recorded_is_not_known():

@@ -38,15 +38,17 @@ def test_calls_are_those_into_cuda_by_what_is_known_of_them(tmp_path):
                 cuda | {"off_cpu_ns": 0, "first_call": 1},
                 cuda | {"off_cpu_ns": 3, "run_queue_ns": 2, "selection": "biased"},
                 cuda | {"off_cpu_ns": 3, "tid": 2},
+                cuda | {"weight": 4.0, "tid": 4},
                 cuda | {"tid": 3, "pid": 9},  # an observer's
                 {"layer": "block_io", "operation": "block_read", "tid": 1},
             ],
-            "off_cpu": [{"tid": 1, "run_queue_ns": 1, "stack_hash": 5}, {"tid": 1}],
+            "off_cpu": [{"tid": 1, "run_queue_ns": 1, "stack_hash": 5}, {"tid": 1, "weight": 7.0}],
         },
         observers=(ThreadKey(None, 9, 3),),
     )
 
-    assert (found.threads, found.calls, found.calls_followed) == (2, 3, 3)
+    assert (found.threads, found.calls, found.calls_followed) == (3, 4, 3)
+    assert (found.calls_made, found.stays_made) == (7, 8)
     assert (found.calls_off_cpu, found.calls_unclassed) == (2, 1)
     assert (found.calls_biased, found.calls_order_known) == (1, 1)
     assert (found.stays, found.stays_unclassed, found.stays_unexplained) == (2, 1, 1)

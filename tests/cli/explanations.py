@@ -56,7 +56,7 @@ def finding(**changed):
 def explanation(*findings, **changed):
     values = {
         "span": SPAN,
-        "looked": Looked(60.0, 3000, 2, 1, 7749, 1, 0),
+        "looked": Looked(60.0, 3000, 2, 1, 7749, 1, 0, 3000, 7749),
         "findings": findings,
         "less_severe": 0,
         "losses": (),

@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import replace
 
 import duckdb
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from gnomon.cli import explain_words as words
 from gnomon.cli.explain_text import print_explanation
 from gnomon.cli.rendering import console
+from gnomon.detectors.report import Looked
 from gnomon.enums import Cause
 from tests.cli.explanations import (
     FRAME,
@@ -69,6 +71,19 @@ def test_silence_says_what_was_looked_at_and_what_was_not_seen():
     assert "3 rows of off_cpu were not kept (tracer: ring_full)" in text
     assert "oom: ZeroDivisionError: by zero" in text
     assert "--sql" not in text
+
+
+def test_what_a_sample_stands_for_is_told_as_an_estimate():
+    looked = Looked(60.0, 1_003_412, 1, 1, 7749, 0, 0, 14_171, 7749)
+
+    told = words.looked_at(explanation(looked=looked))
+    assert (
+        "about 1,000,000 CUDA calls (14,171 of them kept) of 1 thread (1 feeds a GPU), 7,749 stays "
+        "off the CPU, no GPU" in told
+    )
+    assert "about 7,750 stays off the CPU (9 of them kept)" in words.looked_at(
+        explanation(looked=replace(looked, stays_kept=9))
+    )
 
 
 def test_clocks_of_several_hosts_are_told_with_how_well_they_are_known():

@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 
@@ -87,6 +89,17 @@ def test_every_call_of_a_workload_is_counted_from_its_first_on(gnomon_process, w
     assert [row["first_call"] for row in sorted(kept, key=lambda row: row["ts_ns"])] == (
         [1] + [0] * 22
     )
+
+
+def test_a_second_trace_into_the_directory_tells_its_own_calls(gnomon_process, workload, tmp_path):
+    for times in (23, 7):
+        command = workload(f"call cudaLaunchKernel {times} 0 0 0")
+        done = gnomon_process(
+            *("trace", "--json", "-o", tmp_path / "run", "--", *command), **workload.environment
+        )
+        document = json.loads(done.stdout[done.stdout.index("{") :])
+
+        assert [row["calls"] for row in document["operations"]] == [times]
 
 
 def test_the_table_as_json(gnomon_process, workload, tmp_path):
@@ -200,31 +213,59 @@ def test_a_recorder_that_is_killed_leaves_its_workload_and_a_readable_recording(
         load.close()
 
 
-def test_without_the_privileges_the_rest_is_recorded_and_the_remedy_told(
-    environment, workload, tmp_path
-):
+@pytest.fixture
+def without_privileges(environment, workload):
+    """Run gnomon without what tracing needs."""
     if os.geteuid() != 0 or shutil.which("setpriv") is None:
         pytest.skip("needs root and setpriv, to do without")
-    import subprocess
-    import sys
 
-    done = subprocess.run(
-        [
-            *("setpriv", "--bounding-set", "-bpf,-perfmon,-sys_admin"),
-            *(sys.executable, "-m", "gnomon", "record", "--trace", "-o", str(tmp_path / "run")),
-            *("--duration", "1500ms"),
-        ],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    def run(*arguments):
+        return subprocess.run(
+            [
+                *("setpriv", "--bounding-set", "-bpf,-perfmon,-sys_admin"),
+                *(sys.executable, "-m", "gnomon", *map(str, arguments)),
+            ],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return run
+
+
+def test_without_the_privileges_the_rest_is_recorded_and_the_remedy_told(
+    without_privileges, tmp_path
+):
+    run = tmp_path / "run"
+    done = without_privileges("record", "--trace", "-o", run, "--duration", "1500ms")
 
     assert done.returncode == 0, done.stderr
     assert "not measured: trace: privileges: without CAP_" in done.stderr
     assert ("sudo setpriv" if IS_MULTI else "run as root") in done.stderr
-    assert rows(tmp_path / "run", "host_samples")
+    assert rows(run, "host_samples")
+
+
+def test_who_asks_for_nothing_but_a_trace_is_refused_without_the_privileges(
+    without_privileges, tmp_path
+):
+    mark = tmp_path / "mark"
+    done = without_privileges("trace", "-o", tmp_path / "run", "--", "touch", mark)
+
+    assert done.returncode == 1
+    assert "cannot trace: privileges: without CAP_" in done.stderr
+    assert ("sudo setpriv" if IS_MULTI else "run as root") in done.stderr
+    assert not mark.exists()
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_process_that_is_not_there_is_refused(gnomon, tmp_path):
+    done = gnomon("trace", "-o", tmp_path / "run", "--pid", "4000000")
+
+    assert done.returncode == 1
+    assert "there is no process 4000000" in done.stderr
+    assert not (tmp_path / "run").exists()
 
 
 def test_somebody_must_be_named(gnomon, tmp_path):

@@ -3,10 +3,12 @@
 import pytest
 
 from gnomon.analysis.questions import Span
+from gnomon.detectors.causes import cpu_contention, input_pipeline_stall, io_wait, lock_contention
 from gnomon.detectors.feeding import Spent, costly, graded, part_of
+from gnomon.detectors.titles import TITLES
 from gnomon.enums import Severity
 from tests.analysis.recordings import BEGIN_NS, MS, SECOND, call
-from tests.analysis.stays import queued
+from tests.analysis.stays import queued, read, stack, waited
 
 SPAN = Span(BEGIN_NS, BEGIN_NS + SECOND)
 
@@ -48,3 +50,25 @@ def test_where_many_threads_lost_the_worst_are_told(case_with):
 
     assert [part.worker.thread.tid for part, _, _ in found] == [12, 11, 10, 9, 8, 7, 6, 5]
     assert [is_detailed for _, _, is_detailed in found] == [True] * 3 + [False] * 5
+
+
+@pytest.mark.parametrize(
+    ("detector", "made", "symbol"),
+    [
+        (cpu_contention, queued, ""),
+        (io_wait, read, ""),
+        (lock_contention, waited, "pthread_mutex_lock"),
+        (input_pipeline_stall, waited, "_try_get_data"),
+    ],
+    ids=lambda one: getattr(one, "__name__", "").rpartition(".")[2] or None,
+)
+def test_where_no_thread_is_known_to_feed_a_gpu_no_sentence_says_so(
+    case_with, detector, made, symbol
+):
+    stays = [made(10 * n * MS, 5 * MS, stack_hash=1) for n in range(50)]
+    case = case_with(off_cpu=stays, stacks=stack(1, symbol))
+    (found,) = detector.detect(case)
+
+    proofs = [one.text for one in (*found.evidence, *found.ruled_out)]
+    for sentence in (TITLES[found.cause], found.remedy, *proofs):
+        assert "GPU" not in sentence

@@ -11,12 +11,14 @@ NOTHING = Recorded(**{field.name: 0 for field in fields(Recorded)})
 ALL = Recorded(
     threads=2,
     calls=1000,
+    calls_made=1000,
     calls_followed=1000,
     calls_off_cpu=100,
     calls_unclassed=0,
     calls_biased=0,
     calls_order_known=1000,
     stays=500,
+    stays_made=500,
     stays_unclassed=0,
     stays_unexplained=0,
     gpus=1,
@@ -49,9 +51,9 @@ def test_a_part_is_told_by_how_much_it_is():
     found = lacking(replace(ALL, stays_unclassed=400, calls_biased=20, calls_order_known=900))
 
     assert set(found) == {Need.CLASSES, Need.ALL_CALLS, Need.CALL_ORDER}
-    assert found[Need.CLASSES].startswith("400 of 500 stays")
-    assert found[Need.ALL_CALLS].startswith("20 of 1,000 CUDA calls")
-    assert found[Need.CALL_ORDER].startswith("100 of 1,000 CUDA calls")
+    assert found[Need.CLASSES].startswith("400 of 500 recorded stays")
+    assert found[Need.ALL_CALLS].startswith("20 of 1,000 recorded CUDA calls")
+    assert found[Need.CALL_ORDER].startswith("100 of 1,000 recorded CUDA calls")
 
 
 def test_one_row_in_a_hundred_is_not_worth_a_word():
@@ -62,14 +64,14 @@ def test_calls_tell_of_scheduling_where_no_stays_are_recorded():
     found = lacking(replace(ALL, stays=0, calls_unclassed=100))
 
     assert Need.SCHEDULING not in found
-    assert found[Need.CLASSES].startswith("100 of 100 calls off the CPU")
+    assert found[Need.CLASSES].startswith("100 of 100 recorded calls off the CPU")
 
 
 @pytest.mark.parametrize(
     ("lost", "said"),
     [
-        ({"stays_lost": 500}, "500 of 1,000 stays off the CPU were lost"),
-        ({"calls_lost": 250}, "250 of 1,250 CUDA calls were lost"),
+        ({"stays_lost": 500}, "500 of 1,000 rows of stays off the CPU were lost"),
+        ({"calls_lost": 250}, "250 of 1,250 rows of CUDA calls were lost"),
         ({"losses_uncounted": 1}, "nobody counted"),
     ],
 )

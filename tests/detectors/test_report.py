@@ -64,7 +64,7 @@ def test_a_blind_detector_is_not_told_what_else_it_lacks(monkeypatch, case_with)
         "half": 1,
     }
     assert found.unavailable["blind"] == ["no CUDA calls are recorded"]
-    assert found.unavailable["half"][0].startswith("1 of 1 stays")
+    assert found.unavailable["half"][0].startswith("1 of 1 recorded stays")
 
 
 def test_losses_and_drops_stand_beside_the_findings(monkeypatch, case_with):

@@ -10,7 +10,7 @@ from gnomon.mcp.explaining import named, query
 from gnomon.recording.importers.ingero import import_ingero
 from gnomon.recording.reader import Recording
 
-from .conftest import HOSTILE, Agent, at, tree
+from .conftest import HOSTILE, Agent, at, tree, write
 
 PUBLISHED = Path(__file__).parents[1] / "data" / "ingero"
 
@@ -66,7 +66,7 @@ def test_a_check_says_what_it_could_not_see(vllm):
     assert found["less_severe"] > 0
     assert {one["severity"] for one in found["findings"]} <= {"warning", "critical"}
     lacked = {one["detector"]: one["lacked"] for one in found["could_not_see"]}
-    assert "7,749 of 7,757 stays off the CPU" in lacked["cpu_contention"][0]
+    assert "7,749 of 7,757 recorded stays off the CPU" in lacked["cpu_contention"][0]
 
 
 def test_statistics_are_those_of_the_file_to_the_nanosecond(vllm):
@@ -78,6 +78,21 @@ def test_statistics_are_those_of_the_file_to_the_nanosecond(vllm):
     assert tuple(launches[name] for name in names) == expected
     assert launches["biased"] is True
     assert "bytes" not in launches  # it has none, which is not 0
+
+
+def test_of_a_sample_all_calls_are_told_and_that_they_are_estimated(tmp_path):
+    call = {"duration_ns": 100, "pid": 1, "tid": 1, "layer": "cuda_runtime", "weight": 10.0}
+    call |= {"operation": "cudaLaunchKernel", "selection": "weighted", "off_cpu_ns": 50}
+    rows = [call | {"ts_ns": n} for n in range(1, 6)]
+    agent = Agent(write(tmp_path / "r", {"host_calls": rows}))
+
+    found = agent.ask("get_trace_stats").json
+    looked_at = agent.ask("get_check").json["looked_at"]
+
+    assert found["is_exact"] is looked_at["is_exact"] is False
+    names = ("calls", "calls_kept", "total_ns", "calls_off_cpu", "off_cpu_ns")
+    assert [found["operations"][0][name] for name in names] == [50, 5, 5000, 50, 2500]
+    assert (looked_at["cuda_calls"], looked_at["cuda_calls_kept"]) == (50, 5)
 
 
 def test_stacks_say_where_calls_came_from_and_what_has_none(vllm):
@@ -94,6 +109,7 @@ def test_a_window_is_kept_to(agent):
     whole = agent.ask("get_trace_stats").json["operations"]
 
     assert (after[0]["calls"], whole[0]["calls"]) == (100, 101)
+    assert "calls_kept" not in whole[0]
     assert whole[0]["first_calls"] == 1
 
 

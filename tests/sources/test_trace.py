@@ -171,6 +171,21 @@ def test_a_helper_that_does_not_end_is_killed(monkeypatch):
         os.kill(pid, signal.SIGCONT)
 
 
+def test_a_helper_that_does_not_answer_at_the_end_is_killed_and_the_loss_told(monkeypatch):
+    pretending(monkeypatch, READY + "import time; time.sleep(100)")
+    monkeypatch.setattr(trace, "FINISH_TIMEOUT_S", 0.2)
+    source = TraceSource(TraceRequest(pids=(1,)))
+    source.open()
+    pid = source._helper.pid
+    (told,) = source.finish()
+    source.close()
+
+    assert told.table == "events"
+    assert "did not answer at the end" in told.rows[0]["message"]
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, signal.SIGCONT)
+
+
 class TestOnThisKernel:
     pytestmark = NEEDS_PROGRAMS
 

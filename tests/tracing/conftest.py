@@ -3,6 +3,8 @@
 import ctypes
 import os
 import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -63,9 +65,14 @@ def library(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory):
-    """The compiled stand-ins of the driver and the runtime."""
-    return cudart.build(tmp_path_factory.mktemp("attached"))
+def built():
+    """The compiled stand-ins of the driver and the runtime, for every user to read.
+
+    Not below pytest's own folder, which every other run closes to other users again.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield cudart.build(Path(folder))
 
 
 @pytest.fixture

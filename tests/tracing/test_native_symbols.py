@@ -4,6 +4,7 @@ import ctypes
 import ctypes.util
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
@@ -117,10 +118,17 @@ def test_a_damaged_file_has_no_names(monkeypatch, library):
     assert (frame.symbol, frame.module) == (None, str(path))
 
 
+def is_of_a_file(mapping):
+    return mapping.is_executable and mapping.inode
+
+
 def test_what_an_ended_process_had_is_known_still():
     symbols = NativeSymbols()
     with subprocess.Popen(["sleep", "60"]) as process:
-        mapping = next(one for one in read_mappings(process.pid) if one.is_executable and one.inode)
+        # A program is started before the kernel has mapped all of it.
+        while not (mapped := [one for one in read_mappings(process.pid) if is_of_a_file(one)]):
+            time.sleep(0.01)
+        mapping = mapped[0]
         alive = symbols.frame(process.pid, mapping.begin + 64)
         process.kill()
     assert symbols.frame(process.pid, mapping.begin + 64) == alive

@@ -210,6 +210,15 @@ def test_launches_beyond_the_budget_are_seen_in_windows_and_the_rest_always(sess
     attempted(scenario)
 
 
+def test_failed_calls_are_within_the_budget_too(session_of):
+    rows, _ = session_of("call cudaMalloc 300000 3000 0 2")
+    kept = rows["host_calls"]
+
+    assert summed(rows["call_histograms"], "failures") == 300_000
+    assert len(kept) < 200_000
+    assert sum(row["weight"] for row in kept) == pytest.approx(300_000, rel=0.1)
+
+
 def test_what_the_ring_has_no_room_for_is_told_as_lost(session_of, monkeypatch):
     monkeypatch.setattr(ring_thread, "MOST_RECORDS", -1)  # nobody empties it
     rows, _ = session_of(

@@ -83,17 +83,18 @@ class ThreadActivity:
 
     @property
     def calls(self) -> int:
+        """Rows of its outermost calls that were kept."""
         return sum(one.calls for one in self.outermost())
 
     @property
     def dispatched(self) -> int:
         """How often it put work into a stream, as far as is known."""
-        return sum(map(_calls, self.outermost(*DISPATCH)))
+        return sum(one.made for one in self.outermost(*DISPATCH))
 
     @property
     def launches(self) -> int:
         """Kernels and graphs that it launched, as far as is known."""
-        return sum(map(_calls, self.outermost(Kind.LAUNCH, Kind.GRAPH_LAUNCH)))
+        return sum(one.made for one in self.outermost(Kind.LAUNCH, Kind.GRAPH_LAUNCH))
 
     @property
     def biased(self) -> bool:
@@ -110,22 +111,22 @@ class ThreadActivity:
     @property
     def in_calls_ns(self) -> int:
         """The length of outermost calls: of those that were kept, where ``biased``."""
-        return sum(map(_length_ns, self.outermost()))
+        return sum(one.made_ns for one in self.outermost())
 
     @property
     def waiting_ns(self) -> int:
         """The part of it in calls that return when the GPU has done: see ``waits``."""
-        return sum(map(_length_ns, self._waits()))
+        return sum(one.made_ns for one in self._waits())
 
     @property
     def waits(self) -> int:
         """How often it synchronised, or copied synchronously, as far as is known."""
-        return sum(map(_calls, self._waits()))
+        return sum(one.made for one in self._waits())
 
     @property
     def off_cpu_in_calls_ns(self) -> int:
         """Time off the CPU inside calls, a blocking synchronisation's included."""
-        return sum(map(_off_cpu_ns, self.outermost()))
+        return sum(one.off_cpu_ns or 0 for one in self.outermost())
 
     @property
     def on_cpu_in_calls_ns(self) -> int:
@@ -178,22 +179,10 @@ def activities(
     return sorted(found, key=lambda one: (-one.calls, -one.stays))
 
 
-def _calls(one: Operation) -> int:
-    return one.calls if one.stood_for_calls is None else one.stood_for_calls
-
-
-def _length_ns(one: Operation) -> int:
-    return one.total_ns if one.stood_for_ns is None else one.stood_for_ns
-
-
-def _off_cpu_ns(one: Operation) -> int:
-    return (one.off_cpu_ns if one.stood_for_ns is None else one.stood_for_off_cpu_ns) or 0
-
-
 def _feeding(by_thread: Mapping[ThreadKey, Sequence[Operation]]) -> set[ThreadKey]:
     """Return the threads that put enough into streams, of their own and of their process's."""
     dispatched = {
-        key: sum(_calls(one) for one in group if one.kind in DISPATCH and not one.nested)
+        key: sum(one.made for one in group if one.kind in DISPATCH and not one.nested)
         for key, group in by_thread.items()
     }
     of_process: dict[tuple[str | None, int | None], int] = {}

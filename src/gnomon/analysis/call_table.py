@@ -1,7 +1,8 @@
-"""What each operation took, from exact counts: for a trace while it runs, and when it is over.
+"""What each operation took, from counts: for a trace while it runs, and when it is over.
 
-Calls, percentiles and time off the CPU come from `call_histograms`, which counts every call. The
-longest, and who ran or woke, come from the rows that were kept, counted by their weights.
+Calls, percentiles and time off the CPU come from `call_histograms`, which counts every call while
+its operation is covered. The longest, and who ran or woke, come from the rows that were kept,
+counted by their weights.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ class Other:
 class CallRow:
     """One operation of all threads. Times off the CPU are None where they were not recorded.
 
+    ``covered_pct``: the share of the time in which calls were counted. Below 100 all else but the
+    percentiles is made up to the whole, and ``longest_ns`` is the longest that was seen.
     ``other_off_cpu_ns``: asleep on something that no signal ends and is no disk, such as a page or
     a lock of the kernel. ``preemptors`` had the CPU while calls waited for one, ``wakers`` ended
     what else they waited for; both are of the stays that were kept.
@@ -56,8 +59,9 @@ class CallRow:
 
     layer: str
     operation: str
-    calls: float
+    calls: int
     calls_per_s: float
+    covered_pct: float
     total_ns: float
     p50_ns: float
     p95_ns: float
@@ -92,36 +96,37 @@ def call_table(measurements: Measurements, from_ns: int, to_ns: int) -> Sequence
     codes = operations.indices.to_numpy()
     longest = _longest(measurements, from_ns, to_ns)
     others = _others(measurements, from_ns, to_ns)
-    begins_ns = float((columns["ts_ns"] - columns["duration_ns"]).min())
-    seconds = (float(columns["ts_ns"].max()) - begins_ns) / NS_PER_S
     layers = counts.column("layer").to_pylist()
     rows = []
     for code, name in enumerate(operations.dictionary.to_pylist()):
         mine = np.flatnonzero(codes == code)
+        if not np.nansum(columns["calls"][mine]):
+            continue
         some = {key: column[mine] for key, column in columns.items()}
-        row = _row(some, scale[mine], seconds, longest.get(name))
+        row = _row(some, scale[mine], longest.get(name))
         waits = others.get(name, ((), ()))
         rows.append(CallRow(layers[mine[0]], name, **row, preemptors=waits[0], wakers=waits[1]))
-    return sorted((row for row in rows if row.calls), key=lambda row: -row.total_ns)
+    return sorted(rows, key=lambda row: -row.total_ns)
 
 
 def quantiles(shortest: Floats, longest: Floats, calls: Floats, wanted: Sequence[float]) -> Floats:
-    """Return durations from counts by bucket: where in its bucket a rank lies is interpolated."""
-    order = np.argsort(shortest, kind="stable")
-    shortest, longest, calls = shortest[order], longest[order], calls[order]
+    """Return durations from counts by bucket: where in its bucket a rank lies is interpolated.
+
+    A bucket may come more than once, with counts of several threads or intervals.
+    """
+    begins, first, place = np.unique(shortest, return_index=True, return_inverse=True)
     # A bucket without an end has its beginning.
-    longest = np.where(np.isnan(longest), shortest, longest)
-    upto = np.cumsum(calls)
+    ends = np.where(np.isnan(longest[first]), begins, longest[first])
+    inside = np.bincount(place, calls)
+    upto = np.cumsum(inside)
     rank = np.array(wanted) * upto[-1]
-    place = np.minimum(np.searchsorted(upto, rank), len(upto) - 1)
-    inside = (rank - (upto[place] - calls[place])) / np.maximum(calls[place], 1e-9)
-    found: Floats = shortest[place] + np.clip(inside, 0, 1) * (longest[place] - shortest[place])
+    bucket = np.minimum(np.searchsorted(upto, rank), len(upto) - 1)
+    share = (rank - (upto[bucket] - inside[bucket])) / np.maximum(inside[bucket], 1e-9)
+    found: Floats = begins[bucket] + np.clip(share, 0, 1) * (ends[bucket] - begins[bucket])
     return found
 
 
-def _row(
-    some: Mapping[str, Floats], scale: Floats, seconds: float, longest_ns: float | None
-) -> dict[str, Any]:
+def _row(some: Mapping[str, Floats], scale: Floats, longest_ns: float | None) -> dict[str, Any]:
     is_bucket = ~np.isnan(some["shortest_ns"])
     calls_by_bucket = (some["calls"] * scale)[is_bucket]
     calls = float(np.nansum(calls_by_bucket))
@@ -131,8 +136,7 @@ def _row(
     }
     bounds = some["shortest_ns"][is_bucket], some["longest_ns"][is_bucket]
     has_calls = calls_by_bucket > 0
-    if not has_calls.any():
-        return dict.fromkeys(("calls", "calls_per_s", "total_ns"), 0.0) | _nothing()
+    seconds, covered_pct = _covered(some)
     shortest, ends = bounds[0][has_calls], bounds[1][has_calls]
     p50, p95, p99 = quantiles(shortest, ends, calls_by_bucket[has_calls], QUANTILES)
     most = float(np.nanmax(np.append(ends, shortest))) if longest_ns is None else longest_ns
@@ -140,8 +144,9 @@ def _row(
     known = [one for one in classes if one is not None]
     away, cut = sums["off_cpu_ns"], sums["calls_interrupted"]
     return {
-        "calls": calls,
+        "calls": round(calls),
         "calls_per_s": calls / seconds if seconds > 0 else 0.0,
+        "covered_pct": covered_pct,
         "total_ns": sums["total_ns"] or 0.0,
         "p50_ns": min(float(p50), most),
         "p95_ns": min(float(p95), most),
@@ -156,10 +161,14 @@ def _row(
     }
 
 
-def _nothing() -> dict[str, Any]:
-    times = ("p50_ns", "p95_ns", "p99_ns", "longest_ns", "failures")
-    unknown = ("interrupted_pct", "run_queue_ns", "io_ns", "voluntary_ns", "other_off_cpu_ns")
-    return dict.fromkeys(times, 0.0) | dict.fromkeys(unknown)
+def _covered(some: Mapping[str, Floats]) -> tuple[float, float]:
+    """The seconds from the first interval of an operation to its last, and how much was covered."""
+    _, first = np.unique(some["ts_ns"], return_index=True)
+    whole_ns, covered_ns = some["duration_ns"][first], some["covered_ns"][first]
+    covered_ns = np.where(np.isnan(covered_ns), whole_ns, np.minimum(covered_ns, whole_ns))
+    seconds = (some["ts_ns"].max() - (some["ts_ns"] - some["duration_ns"]).min()) / NS_PER_S
+    whole = float(whole_ns.sum())
+    return float(seconds), 100.0 * float(covered_ns.sum()) / whole if whole else 100.0
 
 
 def _scale(duration_ns: Floats, covered_ns: Floats) -> Floats:
@@ -169,7 +178,7 @@ def _scale(duration_ns: Floats, covered_ns: Floats) -> Floats:
 
 
 def _longest(measurements: Measurements, from_ns: int, to_ns: int) -> dict[str, float]:
-    """The longest call of each operation: those are always kept."""
+    """The longest call of each operation: where it was covered, that has a row of its own."""
     rows = measurements.read(
         "host_calls", from_ns=from_ns, to_ns=to_ns, columns=("operation", "duration_ns")
     )

@@ -23,6 +23,12 @@ LARGEST = (1 << 63) - 1
 # A thread that is off the CPU for longer outside of calls has nothing to do; inside, it waits.
 LONG_CALL_NS = 250_000_000
 
+HAS_WEIGHTS = "count(weight) = count(*)"
+# Sums over the calls that rows stand for, where all rows say that; else over the rows.
+SUM = f"CASE WHEN {HAS_WEIGHTS} THEN round(sum({{value}} * weight)) ELSE sum({{value}}) END::BIGINT"
+SUMMED = ("off_cpu_ns", "run_queue_ns", "io_ns", "voluntary_ns")
+SUMS = ",\n  ".join(f"{SUM.format(value=name)} AS {name}" for name in SUMMED)
+
 LATENCY_SQL = """\
 SELECT host, pid, tid, layer, operation, coalesce(depth, 0) > 0 AS nested,
   count(*) AS calls,
@@ -33,22 +39,20 @@ SELECT host, pid, tid, layer, operation, coalesce(depth, 0) > 0 AS nested,
   max(duration_ns) AS longest_ns,
   count(off_cpu_ns) AS calls_followed,
   count(*) FILTER (off_cpu_ns > 0) AS calls_off_cpu,
-  sum(off_cpu_ns)::BIGINT AS off_cpu_ns,
-  sum(run_queue_ns)::BIGINT AS run_queue_ns,
-  sum(io_ns)::BIGINT AS io_ns,
-  sum(voluntary_ns)::BIGINT AS voluntary_ns,
+  {sums},
   count(*) FILTER (first_call = 1) AS first_calls,
   coalesce(sum(duration_ns) FILTER (first_call = 1), 0)::BIGINT AS first_calls_ns,
-  CASE WHEN count(bytes) > 0 THEN least(sum(bytes), {largest})::BIGINT END AS bytes,
+  CASE WHEN count(bytes) > 0 THEN least(CASE WHEN {has_weights}
+    THEN round(sum(bytes * weight))::HUGEINT ELSE sum(bytes) END, {largest})::BIGINT END AS bytes,
   count(*) FILTER (return_code <> 0) AS failures,
   bool_or(selection = 'biased') AS biased,
   count(*) FILTER (off_cpu_ns > 0 AND run_queue_ns IS NULL) AS calls_unclassed,
   count(*) FILTER (selection = 'biased') AS calls_biased,
   count(first_call) AS calls_order_known,
-  count(weight) = count(*) AS has_weights,
+  {has_weights} AS has_weights,
   round(sum(weight))::BIGINT AS stood_for_calls,
   round(sum(duration_ns * weight))::BIGINT AS stood_for_ns,
-  round(sum(off_cpu_ns * weight))::BIGINT AS stood_for_off_cpu_ns,
+  coalesce(round(sum(weight) FILTER (off_cpu_ns > 0)), 0)::BIGINT AS stood_for_calls_off_cpu,
   coalesce(sum(off_cpu_ns) FILTER (duration_ns >= {long}), 0)::BIGINT AS long_off_cpu_ns,
   {differ} AS weights_differ
 FROM host_calls WHERE {where} AND operation IS NOT NULL AND duration_ns IS NOT NULL
@@ -65,7 +69,9 @@ SHARES = (0.5, 0.95, 0.99)
 class Operation:
     """All calls of one operation by one thread; ``nested`` ones lie inside another call.
 
-    Off-CPU sums are None where no call's scheduling was recorded, or not its class.
+    ``calls``, whatever begins with it, and ``total_ns`` are of the rows that were kept; sums of
+    bytes and of time off the CPU are of all calls that these stand for. Off-CPU sums are None where
+    no call's scheduling was recorded, or not its class.
     """
 
     thread: ThreadKey
@@ -94,7 +100,7 @@ class Operation:
     # Calls and their time with those that a sampled row stands for; None where that is not known.
     stood_for_calls: int | None = None
     stood_for_ns: int | None = None
-    stood_for_off_cpu_ns: int | None = None
+    stood_for_calls_off_cpu: int | None = None
     # Off the CPU in calls of LONG_CALL_NS and more.
     long_off_cpu_ns: int = 0
     # Calls off the CPU without a class, kept for being slow, known to be the first or not.
@@ -106,11 +112,37 @@ class Operation:
     def kind(self) -> Kind:
         return kind_of(self.operation)
 
+    @property
+    def made(self) -> int:
+        """How many calls were made, as far as is known: an estimate where ``is_sampled``."""
+        return self.calls if self.stood_for_calls is None else self.stood_for_calls
+
+    @property
+    def made_ns(self) -> int:
+        """How long they took in sum, as far as is known."""
+        return self.total_ns if self.stood_for_ns is None else self.stood_for_ns
+
+    @property
+    def made_off_cpu(self) -> int:
+        """In how many of them the thread was off the CPU, as far as is known."""
+        known = self.stood_for_calls_off_cpu
+        return self.calls_off_cpu if known is None else known
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether rows stand for more calls than there are rows."""
+        return self.made != self.calls
+
 
 def sql(scope: Scope) -> str:
     """Return the SELECT behind ``latency``."""
     return LATENCY_SQL.format(
-        where=scope.condition, largest=LARGEST, long=LONG_CALL_NS, differ=DIFFER
+        where=scope.condition,
+        largest=LARGEST,
+        long=LONG_CALL_NS,
+        differ=DIFFER,
+        has_weights=HAS_WEIGHTS,
+        sums=SUMS,
     )
 
 
@@ -125,7 +157,7 @@ def latency(session: Session, scope: Scope) -> Sequence[Operation]:
         for row in rows:
             if row["weights_differ"]:
                 row["spread_ns"] = spreads[tuple(row[name] for name in KEYS)]
-    return [_operation(row) for row in rows]
+    return sorted(map(_operation, rows), key=lambda one: -one.made_ns)
 
 
 def among(operations: Sequence[Operation], *kinds: Kind) -> str:
@@ -148,5 +180,5 @@ def _operation(row: dict[str, Any]) -> Operation:
     del row["weights_differ"]
     row |= {"nested": bool(row["nested"]), "biased": bool(row["biased"])}
     if not row.pop("has_weights"):
-        row |= {"stood_for_calls": None, "stood_for_ns": None, "stood_for_off_cpu_ns": None}
+        row |= dict.fromkeys(("stood_for_calls", "stood_for_ns", "stood_for_calls_off_cpu"))
     return Operation(thread=key, p50_ns=p50_ns, p95_ns=p95_ns, p99_ns=p99_ns, **row)

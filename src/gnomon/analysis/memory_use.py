@@ -225,7 +225,7 @@ def allocated(
 
 
 def _is_partly_kept(one: Operation) -> bool:
-    return one.biased or one.stood_for_calls not in {None, one.calls}
+    return one.biased or one.is_sampled
 
 
 def _held(

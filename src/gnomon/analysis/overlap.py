@@ -4,6 +4,9 @@ A stay has parts: waiting for a CPU (``queued_ns``), for a disk (``io_ns``), and
 (``waiting_ns``: a futex, a poll, a sleep; where the recorder could not tell classes, whatever it
 did not tell to be one of the first two, and ``is_classed`` is false). What the third part waited
 for is its ``reason``, by the stack; inside a CUDA call it is the call's.
+
+A thread that soon comes on a CPU after the idle task waited for no other thread there: waking up,
+or being moved to that CPU, took the time. That is ``waking_ns``, and no part of ``queued_ns``.
 """
 
 from __future__ import annotations
@@ -61,9 +64,8 @@ FROM stacks GROUP BY stack_hash"""
 STAYS_SQL = """\
 SELECT place, ts_ns, from_ns, duration_ns, run_queue_ns, weight, waker_pid, waker_tid,
   preemptor_tid, stack_hash,
-  CASE WHEN call // 2 > from_ns AND call % 2 = 1 AND coalesce(voluntary_ns, 0) = 0
-      AND coalesce(io_ns, 0) = 0 THEN 0
-    ELSE run_queue_ns END AS queued_ns,
+  CASE WHEN {is_spinning} OR {is_waking} THEN 0 ELSE run_queue_ns END AS queued_ns,
+  CASE WHEN ({is_spinning}) IS NOT TRUE AND {is_waking} THEN run_queue_ns ELSE 0 END AS waking_ns,
   CASE WHEN is_swapped IS NOT TRUE THEN io_ns END AS disk_ns,
   coalesce(voluntary_ns, CASE WHEN is_swapped THEN 0 ELSE
     greatest(0, duration_ns - coalesce(run_queue_ns, 0) - coalesce(io_ns, 0)) END) AS waiting_ns,
@@ -97,6 +99,7 @@ SELECT place, ts_ns, ts_ns - duration_ns AS from_ns, duration_ns, stack_hash,
   coalesce(weight, 1) AS weight,
   CASE WHEN {is_synchronization} AND coalesce(voluntary_ns, 0) = 0 AND coalesce(io_ns, 0) = 0
     THEN 0 ELSE run_queue_ns END AS queued_ns,
+  0::BIGINT AS waking_ns,
   CASE WHEN is_swapped IS NOT TRUE THEN io_ns END AS disk_ns,
   coalesce(voluntary_ns, greatest(0, off_cpu_ns - coalesce(run_queue_ns, 0) - coalesce(io_ns, 0)))
     AS waiting_ns,
@@ -108,6 +111,15 @@ FROM host_calls JOIN ({who}) AS who ON {is_who}
 WHERE ts_ns > active_from_ns AND ts_ns - duration_ns < active_to_ns
   AND layer IN ({layers}) AND coalesce(depth, 0) = 0 AND off_cpu_ns > 0"""
 
+# To wake an idle CPU, or to move there, takes microseconds, and some hundred where a virtual
+# machine has to be scheduled first. A CPU that idles for longer is denied: by a quota.
+LONGEST_WAKING_NS = 1_000_000
+IS_WAKING = f"(preemptor_tid = 0 AND run_queue_ns BETWEEN 1 AND {LONGEST_WAKING_NS})"
+# Preempted while it span in a synchronisation.
+IS_SPINNING = (
+    "call // 2 > from_ns AND call % 2 = 1 AND coalesce(voluntary_ns, 0) = 0 "
+    "AND coalesce(io_ns, 0) = 0"
+)
 # To look for a word takes a fraction of what a pattern does.
 IS_SYNCHRONIZATION = f"(contains(operation, 'Synchronize') AND {condition(Kind.SYNCHRONIZATION)})"
 IS_WHO = (
@@ -117,9 +129,10 @@ IS_WHO = (
 
 CIRCUMSTANCES_SQL = """\
 SELECT place, reason, is_classed, waker_pid, waker_tid,
-  CASE WHEN queued_ns > 0 AND preemptor_tid <> 0 THEN preemptor_tid END AS preemptor_tid,
-  min(from_ns) AS from_ns, max(ts_ns) AS to_ns, count(*) AS stays,
+  CASE WHEN queued_ns > 0 THEN preemptor_tid END AS preemptor_tid,
+  min(from_ns) AS from_ns, max(ts_ns) AS to_ns, round(sum(weight))::BIGINT AS stays,
   round(sum(queued_ns * weight))::BIGINT AS queued_ns,
+  round(sum(waking_ns * weight))::BIGINT AS waking_ns,
   round(sum(disk_ns * weight))::BIGINT AS disk_ns,
   round(sum(waiting_ns * weight))::BIGINT AS waiting_ns,
   coalesce(round(sum(waiting_ns * weight) FILTER (duration_ns >= {idle})), 0)::BIGINT
@@ -178,12 +191,12 @@ SELECT coalesce(sum(sign * (at_ns - off_cpu_ns)), 0)::BIGINT AS ns FROM (
 
 @dataclass(frozen=True, slots=True)
 class Circumstance:
-    """Stays off the CPU of a thread that have all this in common, added up.
+    """Stays off the CPU of a thread that have all this in common, each counted by its weight.
 
-    ``queued_ns`` leaves out preemptions of a thread that span in a synchronisation: it waited for
-    the GPU anyway; ``disk_ns`` leaves out pages that came back from swap. Both are None where no
-    stay's class is known. ``preemptor_tid``: who had the CPU while it was queued, but for the idle
-    task. ``long_waiting_ns``: in stays that are too long for an active thread.
+    ``queued_ns`` leaves out ``waking_ns``, and preemptions of a thread that span in a
+    synchronisation: it waited for the GPU anyway; ``disk_ns`` leaves out pages that came back from
+    swap. Both are None where no stay's class is known. ``preemptor_tid``: who had the CPU while it
+    was queued. ``long_waiting_ns``: in stays that are too long for an active thread.
     """
 
     reason: Reason
@@ -195,6 +208,7 @@ class Circumstance:
     to_ns: int
     stays: int
     queued_ns: int | None
+    waking_ns: int
     disk_ns: int | None
     waiting_ns: int
     long_waiting_ns: int
@@ -252,6 +266,8 @@ def waits_sql(spans: Mapping[ThreadKey, Span], *, by_calls: bool = False) -> str
     )
     return (CALLS_SQL if by_calls else STAYS_SQL).format(
         is_synchronization=IS_SYNCHRONIZATION,
+        is_spinning=IS_SPINNING,
+        is_waking=IS_WAKING,
         of_stacks=of_stacks,
         who=spans_sql(spans),
         is_who=IS_WHO,

@@ -27,6 +27,7 @@ COUNTED = (
 STAYS_SQL = """\
 SELECT
   count(*)::BIGINT AS stays,
+  coalesce(round(sum(coalesce(weight, 1))), 0)::BIGINT AS stays_made,
   count(*) FILTER (run_queue_ns IS NULL)::BIGINT AS stays_unclassed,
   count(*) FILTER (waker_tid IS NULL AND waker_name IS NULL AND stack_hash IS NULL)::BIGINT
     AS stays_unexplained
@@ -70,6 +71,7 @@ class Lost:
 class Recorded:
     """Counts over a span, the recorder's own threads left out; calls are those into CUDA.
 
+    They count rows, but for ``calls_made`` and ``stays_made``: all that these rows stand for.
     ``calls_off_cpu``: with time off the CPU in them, ``calls_unclassed`` of these without a class.
     ``calls_order_known``: of which is known whether they were the first of their function.
     ``stays_unexplained``: stays off the CPU of which neither who woke the thread nor a stack is
@@ -79,12 +81,14 @@ class Recorded:
 
     threads: int
     calls: int
+    calls_made: int
     calls_followed: int
     calls_off_cpu: int
     calls_unclassed: int
     calls_biased: int
     calls_order_known: int
     stays: int
+    stays_made: int
     stays_unclassed: int
     stays_unexplained: int
     gpus: int
@@ -112,8 +116,16 @@ def recorded(session: Session, scope: Scope, operations: Sequence[Operation]) ->
     (collectives,) = session.rows(COLLECTIVES_SQL.format(where=scope.span.condition))
     (memory,) = session.rows(MEMORY_SQL.format(where=scope.span.condition))
     counted = {name: sum(getattr(one, name) for one in cuda) for name in COUNTED}
+    made = sum(one.made for one in cuda)
     threads = len({one.thread for one in cuda})
     lost = lost_rows(session, scope.span)
     return Recorded(
-        threads=threads, **counted, **stays, **gpus, **collectives, **memory, **asdict(lost)
+        threads=threads,
+        calls_made=made,
+        **counted,
+        **stays,
+        **gpus,
+        **collectives,
+        **memory,
+        **asdict(lost),
     )

@@ -45,7 +45,8 @@ SELECT host, pid, tid, count(*) AS stays,
   sum(inside * voluntary_ns / duration_ns)::DOUBLE AS voluntary,
   sum(inside)::DOUBLE AS off_cpu
 FROM (
-  SELECT off_cpu.*, least(ts_ns, end_ns) - greatest(ts_ns - duration_ns, begin_ns) AS inside
+  SELECT off_cpu.*, coalesce(weight, 1)
+      * (least(ts_ns, end_ns) - greatest(ts_ns - duration_ns, begin_ns)) AS inside
   FROM off_cpu JOIN (VALUES {silences}) AS silent(begin_ns, end_ns)
     ON ts_ns > begin_ns AND ts_ns - duration_ns < end_ns
   WHERE {where} AND duration_ns > 0 AND ({threads})

@@ -29,15 +29,15 @@ MOST_LOOKED_AT = 500
 
 # Of all waits, by their time: the one in the middle; and those that are as long as it.
 TIMED_SQL = """\
-WITH waits AS (SELECT waiting_ns, waker_pid, waker_tid FROM ({waits}) WHERE {where}),
+WITH waits AS (SELECT waiting_ns, weight, waker_pid, waker_tid FROM ({waits}) WHERE {where}),
 middle AS (
   SELECT waiting_ns AS median_ns, all_ns FROM (
-    SELECT waiting_ns, sum(waiting_ns) OVER (ORDER BY waiting_ns) AS so_far_ns,
-      sum(waiting_ns) OVER () AS all_ns
+    SELECT waiting_ns, sum(waiting_ns * weight) OVER (ORDER BY waiting_ns) AS so_far_ns,
+      sum(waiting_ns * weight) OVER () AS all_ns
     FROM waits
   ) WHERE 2 * so_far_ns >= all_ns ORDER BY so_far_ns LIMIT 1
 ), timed AS (
-  SELECT waker_pid, coalesce(waker_tid, 0) AS waker_tid, sum(waiting_ns) AS ns
+  SELECT waker_pid, coalesce(waker_tid, 0) AS waker_tid, sum(waiting_ns * weight) AS ns
   FROM waits, middle WHERE abs(waiting_ns - median_ns) <= {tolerance} * median_ns
   GROUP BY ALL
 )
@@ -47,7 +47,8 @@ SELECT median_ns, all_ns::BIGINT AS all_ns,
 FROM middle"""
 
 SLEEPS_SQL = """\
-SELECT count(*) AS sleeps, coalesce(sum(waiting_ns), 0)::BIGINT AS slept_ns,
+SELECT coalesce(round(sum(weight)), 0)::BIGINT AS sleeps,
+  coalesce(round(sum(waiting_ns * weight)), 0)::BIGINT AS slept_ns,
   max(waiting_ns) AS longest_ns
 FROM ({waits}) WHERE {where}"""
 

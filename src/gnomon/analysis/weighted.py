@@ -25,6 +25,22 @@ SELECT {names}, {percentiles} FROM (
 ) GROUP BY {names}"""
 
 
+PERCENTILE_SQL = """\
+SELECT min(value) AS value FROM (
+  SELECT {value} AS value, sum({weight}) OVER (ORDER BY {value}) AS upto,
+    sum({weight}) OVER () AS total
+  FROM ({rows}) WHERE {value} IS NOT NULL
+) WHERE upto >= {share!r} * total"""
+
+
+def percentile_sql(rows: str, value: str, share: float, weight: str = "weight") -> str:
+    """Return the SELECT of one percentile (``share``: 0 to 1) of a value of a SELECT's rows.
+
+    ``weight``: an expression of how many each row stands for.
+    """
+    return PERCENTILE_SQL.format(rows=rows, value=value, share=share - ROUNDING, weight=weight)
+
+
 def spread(
     session: Session,
     keys: Mapping[str, str],

@@ -141,14 +141,18 @@ def verdict(explanation: Explanation) -> str:
 
 
 def looked_at(explanation: Explanation) -> str:
-    """``Looked at 59.0 s: 3,000 CUDA calls of 1 thread (1 feeds a GPU), ...``."""
+    """``Looked at 59.0 s: 3,000 CUDA calls of 1 thread (1 feeds a GPU), ...``.
+
+    Estimates from a sample say so: ``about 1,000,000 CUDA calls (14,171 of them kept) of ...``.
+    """
     looked = explanation.looked
     parts = ["no CUDA calls"]
     if looked.calls:
         feed = "feeds" if looked.dispatch_threads == 1 else "feed"
-        calls, threads = _counted(looked.calls, "CUDA call"), _counted(looked.threads, "thread")
+        calls = _estimated(looked.calls, looked.calls_kept, "CUDA call")
+        threads = _counted(looked.threads, "thread")
         parts = [f"{calls} of {threads} ({looked.dispatch_threads:,} {feed} a GPU)"]
-    parts.append(f"{_counted(looked.stays_off_cpu, 'stay')} off the CPU")
+    parts.append(_estimated(looked.stays_off_cpu, looked.stays_kept, "stay", " off the CPU"))
     gpus = _counted(looked.gpus, "GPU")
     parts.append(f"counters of {gpus}" if looked.gpus else "no GPU counters")
     if looked.collectives:
@@ -226,6 +230,13 @@ def lost(explanation: Explanation) -> Sequence[str]:
 def skipped(explanation: Explanation) -> Sequence[str]:
     """Return a line for each file that was not read, in part or whole."""
     return [visible(f"{one.path}: {one.reason}") for one in explanation.skipped]
+
+
+def _estimated(number: int, kept: int, noun: str, more: str = "") -> str:
+    """Return a count; one that stands on fewer rows in three digits, with how many were kept."""
+    if number == kept:
+        return _counted(number, noun) + more
+    return f"about {_counted(int(float(f'{number:.3g}')), noun)}{more} ({kept:,} of them kept)"
 
 
 def _counted(number: int, noun: str) -> str:

@@ -20,7 +20,7 @@ from gnomon.cli.notices import unavailable_sources
 from gnomon.configuration import Settings
 from gnomon.enums import SourceState
 from gnomon.recording.announcement import find_current
-from gnomon.recording.base import Measurements
+from gnomon.recording.base import NOT_YET, Measurements
 from gnomon.recording.collector import Collector
 from gnomon.recording.memory import MemoryRecording
 
@@ -34,8 +34,6 @@ MEMORY_NS = 1800 * NS_PER_S
 # A driver without persistence mode takes seconds to wake up.
 LONGEST_WAIT_S = 10.0
 POLL_S = 0.05
-# What a worker says of itself before its source has answered.
-NOT_YET = "it has not answered yet"
 
 
 @dataclass(frozen=True, slots=True)

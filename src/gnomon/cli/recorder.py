@@ -19,6 +19,7 @@ from gnomon.configuration import Settings
 from gnomon.proc.identity import host_identity
 from gnomon.recording import retention
 from gnomon.recording.announcement import announce
+from gnomon.recording.base import NOT_YET
 from gnomon.recording.collector import Sink
 from gnomon.recording.memory import MemoryRecording
 from gnomon.recording.writer import RecordingWriter
@@ -152,7 +153,11 @@ class Recorder:
             is_over = left_ns <= 0 or stop.wait(left_ns / NS_PER_S) or self._is_done()
             self._tell(self._teller.news())
             if is_over or elapsed_ns > FIRST_ANSWERS_NS:
-                self._tell(unavailable_sources(collection.collector.meta().unavailable))
+                unavailable = collection.collector.meta().unavailable
+                # Who had no time to answer is not missing.
+                if elapsed_ns <= FIRST_ANSWERS_NS:
+                    unavailable = tuple(one for one in unavailable if one.reason != NOT_YET)
+                self._tell(unavailable_sources(unavailable))
             if elapsed_ns >= self._next_housekeeping_ns:
                 self._next_housekeeping_ns = elapsed_ns + HOUSEKEEPING_NS
                 self._keep_within_bounds()

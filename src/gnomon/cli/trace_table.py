@@ -18,9 +18,13 @@ LEGEND = (
     "queued: share of calls in which the thread waited for a CPU; then time off the CPU in calls: "
     "for a CPU, for a disk, asleep until woken, other; by whom: who had the CPU (>) or woke (<)"
 )
-NO_CALLS = "no call has been seen yet"
+NO_CALLS = "no call into CUDA or NCCL was seen"
+ABOUT = "~"
+IN_PART = "~: followed in windows, for {pct:.0f} % of the time; made up to the whole"
 # A name that stands for less of the time is not the answer to "by whom".
 LEAST_SHARE_PCT = 20.0
+# The clocks of an interval and of what was covered of it are read one after the other.
+WHOLE_PCT = 99.9
 
 
 def table(rows: Sequence[CallRow], most: int | None = None) -> Text:
@@ -32,6 +36,9 @@ def table(rows: Sequence[CallRow], most: int | None = None) -> Text:
     if len(shown) < len(rows):
         lines.append(Text(f"and {len(rows) - len(shown)} more", style="dim"))
     lines.append(Text(LEGEND, style="dim"))
+    in_part = [row.covered_pct for row in shown if _is_in_part(row)]
+    if in_part:
+        lines.append(Text(IN_PART.format(pct=min(in_part)), style="dim"))
     return Text("\n").join(lines)
 
 
@@ -46,11 +53,16 @@ def short(duration_ns: float | None) -> str:
     return f"{duration_ns:.0f} ns"
 
 
+def _is_in_part(row: CallRow) -> bool:
+    return row.covered_pct < WHOLE_PCT
+
+
 def _row(row: CallRow) -> Text:
+    about = ABOUT if _is_in_part(row) else ""
     cells = (
         row.operation,
-        scaled(row.calls, "").strip(),
-        scaled(row.calls_per_s, "").strip(),
+        about + scaled(row.calls, "").strip(),
+        about + scaled(row.calls_per_s, "").strip(),
         *map(short, (row.p50_ns, row.p95_ns, row.p99_ns, row.longest_ns)),
         pct(row.interrupted_pct),
         *map(short, (row.run_queue_ns, row.io_ns, row.voluntary_ns, row.other_off_cpu_ns)),

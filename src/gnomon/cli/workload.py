@@ -13,6 +13,7 @@ from types import FrameType
 
 from gnomon._errors import CommandError
 from gnomon.cli.footprint import users_environment
+from gnomon.proc.ambient import without_ambient_capabilities
 
 # A shell's words for a command that is not there, or is no program, or was ended by a signal.
 EXIT_NOT_FOUND = 127
@@ -58,10 +59,12 @@ class Workload:
         self._release_fd: int | None = None
         try:
             variables = users_environment() | dict(environment or {})
-            if is_held:
-                self._process = self._hold(arguments, variables)
-            else:
-                self._process = subprocess.Popen(arguments, env=variables)
+            # What we may do is ours, and not the program's.
+            with without_ambient_capabilities():
+                if is_held:
+                    self._process = self._hold(arguments, variables)
+                else:
+                    self._process = subprocess.Popen(arguments, env=variables)
         except FileNotFoundError:
             raise CommandError(f"{arguments[0]}: no such command", EXIT_NOT_FOUND) from None
         except OSError as error:

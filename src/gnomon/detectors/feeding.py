@@ -70,10 +70,10 @@ class Part:
         return proven(text, self.ns, waits_of(self.worker).total_sql(self.column, self.where), "ns")
 
     def queued(self) -> RuledOut:
-        """Return how long the thread waited for a CPU in the same stays, as ruled out."""
+        """Return how long the thread waited for a busy CPU in the same stays, as ruled out."""
         queued_ns = sum(one.queued_ns or 0 for one in self.among)
         query = waits_of(self.worker).total_sql("coalesce(queued_ns, 0)", self.where)
-        text = "in the same stays off the CPU it was runnable without one for {value}"
+        text = "in the same stays off the CPU it waited for a busy CPU for {value}"
         shown = proven(text, queued_ns, query, "ns")
         return shown.excludes(Cause.CPU_CONTENTION)
 

@@ -42,7 +42,8 @@ def lacking(held: Recorded) -> Mapping[Need, str]:
         Need.ALL_CALLS: _in_part(
             held.calls_biased,
             held.calls,
-            "CUDA calls were kept for being slow or rare: sums and percentiles are not of all",
+            "recorded CUDA calls were kept for being slow or rare: sums and percentiles are not of "
+            "all",
         ),
         Need.ALL_ROWS: what_was_lost(
             Lost(held.calls_lost, held.stays_lost, held.losses_uncounted), held.calls, held.stays
@@ -50,14 +51,15 @@ def lacking(held: Recorded) -> Mapping[Need, str]:
         Need.CALL_ORDER: _in_part(
             held.calls - held.calls_order_known,
             held.calls,
-            "CUDA calls may have been the first of their function, which was not recorded",
+            "recorded CUDA calls may have been the first of their function, which was not told",
         ),
         Need.SCHEDULING: _scheduling(held),
         Need.CLASSES: _classes(held),
         Need.WAKERS: _in_part(
             held.stays_unexplained,
             held.stays,
-            "stays off the CPU have neither waker nor stack: what they waited for is not known",
+            "recorded stays off the CPU have neither waker nor stack: what they waited for is not "
+            "known",
         ),
         Need.COUNTERS: None if held.gpus else "no GPU counters are recorded",
         Need.COLLECTIVES: None if held.collectives else "no collectives are recorded",
@@ -77,8 +79,8 @@ def what_was_lost(lost: Lost, calls: int, stays: int) -> str | None:
     if lost.losses_uncounted:
         return "CUDA calls or stays off the CPU were lost, and nobody counted how many"
     return _in_part(
-        lost.stays_lost, lost.stays_lost + stays, "stays off the CPU were lost"
-    ) or _in_part(lost.calls_lost, lost.calls_lost + calls, "CUDA calls were lost")
+        lost.stays_lost, lost.stays_lost + stays, "rows of stays off the CPU were lost"
+    ) or _in_part(lost.calls_lost, lost.calls_lost + calls, "rows of CUDA calls were lost")
 
 
 def _scheduling(held: Recorded) -> str | None:
@@ -90,8 +92,10 @@ def _scheduling(held: Recorded) -> str | None:
 
 def _classes(held: Recorded) -> str | None:
     if not held.stays:
-        return _in_part(held.calls_unclassed, held.calls_off_cpu, "calls off the CPU" + _UNCLASSED)
-    return _in_part(held.stays_unclassed, held.stays, "stays off the CPU" + _UNCLASSED)
+        return _in_part(
+            held.calls_unclassed, held.calls_off_cpu, "recorded calls off the CPU" + _UNCLASSED
+        )
+    return _in_part(held.stays_unclassed, held.stays, "recorded stays off the CPU" + _UNCLASSED)
 
 
 _UNCLASSED = " do not tell a wait for a CPU from other waits"

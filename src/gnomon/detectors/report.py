@@ -25,7 +25,11 @@ SCHEMA = 1
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """What was there to look at in the span."""
+    """What was there to look at in the span.
+
+    ``calls`` and ``stays_off_cpu`` are those that were made, as far as is known; where rows of them
+    stand for several each, they are estimates from the rows kept.
+    """
 
     seconds: float
     calls: int
@@ -34,6 +38,17 @@ class Looked:
     stays_off_cpu: int
     gpus: int
     collectives: int
+    calls_kept: int
+    stays_kept: int
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether no count is an estimate."""
+        return self.calls == self.calls_kept and self.stays_off_cpu == self.stays_kept
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data for ``json.dumps``."""
+        return asdict(self) | {"is_exact": self.is_exact}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +84,7 @@ class Explanation:
         return {
             "schema": SCHEMA,
             "window": asdict(self.span),
-            "looked_at": asdict(self.looked),
+            "looked_at": self.looked.to_json(),
             "findings": [one.to_json() for one in self.findings],
             "less_severe": self.less_severe,
             "drops": [one.to_json() for one in self.drops],
@@ -148,12 +163,14 @@ def _drops(case: Case) -> Sequence[Drop]:
 def _looked(case: Case, held: Recorded) -> Looked:
     return Looked(
         seconds=case.span.seconds,
-        calls=held.calls,
+        calls=held.calls_made,
         threads=held.threads,
         dispatch_threads=len(case.dispatch_threads),
-        stays_off_cpu=held.stays,
+        stays_off_cpu=held.stays_made,
         gpus=held.gpus,
         collectives=held.collectives,
+        calls_kept=held.calls,
+        stays_kept=held.stays,
     )
 
 

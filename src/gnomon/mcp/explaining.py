@@ -91,9 +91,12 @@ def looked(explanation: Explanation) -> dict[str, Any]:
         "looked_at": {
             "seconds": facts.seconds,
             "cuda_calls": facts.calls,
+            "cuda_calls_kept": facts.calls_kept,
             "threads": facts.threads,
             "threads_that_feed_a_gpu": facts.dispatch_threads,
             "stays_off_cpu": facts.stays_off_cpu,
+            "stays_off_cpu_kept": facts.stays_kept,
+            "is_exact": facts.is_exact,
             "gpus_with_counters": facts.gpus,
             "collectives": facts.collectives,
         },

@@ -13,6 +13,7 @@ from gnomon import tables
 from gnomon._errors import SourceError
 from gnomon.enums import EventKind, Severity, SourceState
 from gnomon.recording._health import SourceHealth, WorkerCounts
+from gnomon.recording.base import NOT_YET
 from gnomon.sources.base import Batch, Capability, Description, Finishing, Missing, Source
 
 FIRST_RETRY_S = 1.0
@@ -44,7 +45,7 @@ class Worker:
         self.period_ns = source.period_ns
         self.state = SourceState.UNAVAILABLE
         self.has_answered = False
-        self.reason = "it has not answered yet"
+        self.reason = NOT_YET
         self.remedy = ""
         self.description = Description()
         self.counts = WorkerCounts()

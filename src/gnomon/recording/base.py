@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Protocol
 
+# Why a source is unavailable that has not said anything so far.
+NOT_YET = "it has not answered yet"
+
 
 @dataclass(frozen=True, slots=True)
 class Unavailable:

@@ -85,8 +85,11 @@ class TraceHelper:
         """Return when something has come, or after a while."""
         select.select([self._fd], [], [], timeout_s)
 
-    def finish(self, timeout_s: float) -> Messages:
-        """Tell it to end; return what it still had to tell."""
+    def finish(self, timeout_s: float) -> tuple[Messages, bool]:
+        """Tell it to end; return what it still had to tell, and whether that is all of it.
+
+        One that does not answer in time is killed: its probes must not outlive us.
+        """
         self._hang_up()
         messages: Messages = []
         deadline_s = time.monotonic() + timeout_s
@@ -95,7 +98,9 @@ class TraceHelper:
             self.wait(max(0.0, deadline_s - time.monotonic()))
             some, more = self.read()
             messages += some
-        return messages
+        if more:
+            self._process.kill()
+        return messages, not more
 
     def ended(self) -> tuple[int, str]:
         """Wait for the helper, which has closed its pipe; return its status and last words."""

@@ -14,6 +14,7 @@ from typing import Any
 
 from gnomon._errors import SourceError
 from gnomon.configuration import Settings, TraceRequest
+from gnomon.enums import EventKind, Severity
 from gnomon.sources._trace_helper import NAME, Messages, TraceHelper
 from gnomon.sources.base import Batch, Capability, Description, Missing
 from gnomon.tracing.plan import Plan
@@ -120,7 +121,9 @@ class TraceSource:
         """Take the probes away and return what had not been told yet."""
         if self._helper is None:
             return ()
-        return _batches(self._early + self._helper.finish(FINISH_TIMEOUT_S))
+        silent_s = time.monotonic() - self._helper.heard_s
+        messages, is_all = self._helper.finish(FINISH_TIMEOUT_S)
+        return [*_batches(self._early + messages), *([] if is_all else [_unanswered(silent_s)])]
 
     def _wait_until_ready(self, helper: TraceHelper) -> None:
         deadline_s = time.monotonic() + START_TIMEOUT_S
@@ -161,6 +164,19 @@ def _batches(messages: Messages) -> list[Batch]:
         Batch(table, arrow=some[0] if len(some) == 1 else pa.concat_batches(some))
         for table, some in by_table.items()
     ]
+
+
+def _unanswered(silent_s: float) -> Batch:
+    row = {
+        "ts_ns": time.time_ns(),
+        "duration_ns": 0,
+        "kind": EventKind.TRACING_LIMITED.value,
+        "severity": Severity.WARNING.value,
+        "source": TraceSource.name,
+        "message": f"{NAME} did not answer at the end and was killed: of the last {silent_s:.1f} s "
+        "and what followed some calls are missing",
+    }
+    return Batch("events", rows=[row])
 
 
 def _missing(lacking: Mapping[str, str]) -> Missing:

@@ -22,6 +22,7 @@ from pathlib import Path
 from gnomon._errors import RefusedError, TracingError
 from gnomon.enums import CallLayer, Severity
 from gnomon.tracing import bpf_syscall, layouts, libraries
+from gnomon.tracing.late_libraries import LateLibraries
 from gnomon.tracing.libraries import Group, Key, Library
 from gnomon.tracing.loader import LoadedObject
 from gnomon.tracing.mappings import Mapping
@@ -49,6 +50,8 @@ CALM_EVERY_S = 1.0
 SURE_EVERY_S = 10.0
 MARK = (1).to_bytes(4, "little")
 DRIVER_LAUNCHES = Group(CallLayer.CUDA_DRIVER, is_launch=True)
+# Outer calls are probed first: a call whose inner one alone is seen would have that one's name.
+OUTERMOST_FIRST = (CallLayer.NCCL, CallLayer.CUDA_RUNTIME, CallLayer.CUDA_DRIVER)
 
 
 def uses_uprobe_multi() -> bool:
@@ -102,8 +105,7 @@ class Attachment:
         self._take_up_again = False
         self._scanned_s: float | None = None
         self._new_s = -QUICK_FOR_S
-        self._late_s = 0.0
-        self._late = 0
+        self._late = LateLibraries(self._notices)
         self._tell_of_start()
 
     def rescan(self) -> float:
@@ -256,7 +258,8 @@ class Attachment:
 
     def _reconcile(self) -> None:
         wanted = self._wanted_probes()
-        for probe in sorted(wanted):
+        order = {layer: place for place, layer in enumerate(OUTERMOST_FIRST)}
+        for probe in sorted(wanted, key=lambda probe: (order[probe.group.layer], probe)):
             library = self._shelf[probe.key]
             if library is not None:
                 self._probes.attach(probe, library)
@@ -279,10 +282,13 @@ class Attachment:
         """What to probe in a process that maps these."""
         found = {key: library for key in keys if (library := self._shelf[key]) is not None}
         scopes = {key: EVERY_PROCESS if self._is_shared[key] else pid for key in found}
+        # A process that has not loaded its driver yet will load the one that all others share.
+        shared = {key: EVERY_PROCESS for key, is_shared in self._is_shared.items() if is_shared}
         is_covered = any(
-            library.covers_launches
-            and not self._probes.are_refused(Probe(key, scopes[key], DRIVER_LAUNCHES))
-            for key, library in found.items()
+            (library := self._shelf[key]) is not None
+            and library.covers_launches
+            and not self._probes.are_refused(Probe(key, scope, DRIVER_LAUNCHES))
+            for key, scope in (scopes | shared).items()
         )
         return {
             Probe(key, scopes[key], group)
@@ -319,23 +325,19 @@ class Attachment:
         if self._scanned_s is None:
             return
         pid = tracked.process.pid
-        missed = [key for key in new if tracked.is_late or not self._probes.are_attached(key, pid)]
+        missed = {
+            key
+            for key in new
+            if (library := self._shelf[key]) is not None
+            and library.points
+            and (tracked.is_late or not self._probes.are_attached(key, pid))
+        }
         if not missed:
             return
-        self._late += len(missed)
         since_s = now_s - self._scanned_s
         if tracked.is_late:
             since_s = min(tracked.process.age_s(), since_s + OLD_EVERY_S)
-        self._late_s = max(self._late_s, since_s)
-        self._notices.tell(
-            Notice(
-                Severity.INFO,
-                f"{self._late} libraries were probed up to {self._late_s * 1e3:.0f} ms after they "
-                "were loaded: calls before that are missing",
-                "late_attach",
-                times=self._late,
-            )
-        )
+        self._late.note(missed, since_s)
 
     def _tell_static(self, tracked: _Tracked) -> None:
         found = [library for key in tracked.keys if (library := self._shelf[key]) is not None]

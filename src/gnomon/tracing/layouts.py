@@ -185,6 +185,8 @@ SETTINGS = np.dtype(
         ("block_sample", "<u4"),
         ("network_sample", "<u4"),
         ("retransmit_sample", "<u4"),
+        ("failed_sample", "<u4"),
+        ("unused", "<u4"),
         ("launches_closed_ns", "<u8"),
     ]
 )
@@ -375,7 +377,8 @@ THREAD_RECORD = np.dtype(
         ("namespace_pid", "<u4"),
         ("unused_number", "<u4"),
         ("name", "S16"),
-        ("unused", "<u8", 6),
+        ("process_started_ns", "<u8"),
+        ("unused", "<u8", 5),
     ]
 )
 STACK = np.dtype(

@@ -27,9 +27,8 @@ CHUNK_BYTES = 1 << 16
 # CUDA reserves addresses for the memory of all GPUs: who has fewer has not called it.
 LEAST_CUDA_BYTES = 1 << 30
 DELETED = " (deleted)"
-# What every program has that has the CUDA runtime linked into it; linkers may let another name end
-# on it.
-RUNTIME_MARK = b"cudaLaunchKernel\0"
+# What every program has that has the CUDA runtime linked into it.
+RUNTIME_LAUNCH = "cudaLaunchKernel"
 # A driver has it; another file that lacks it cannot show the launches.
 DRIVER_LAUNCH = "cuLaunchKernel"
 # Where each probe costs a descriptor and 0.1 s to remove: what matters most, in one form each.
@@ -171,7 +170,10 @@ def holds_runtime(pid: int, proc: str = "/proc") -> bool:
         with Path(f"{proc}/{pid}/exe").open("rb") as file:
             elf = Elf(file, f"the program of process {pid}")
             tables = (section for section in elf.sections if section.kind in {DYNSYM, SYMTAB})
-            return any(RUNTIME_MARK in elf.data(elf.linked(table)) for table in tables)
+            # Most programs do not even name it, and those that import it have it elsewhere.
+            mark = f"{RUNTIME_LAUNCH}\0".encode()
+            is_named = any(mark in elf.data(elf.linked(table)) for table in tables)
+            return is_named and any(elf.functions({RUNTIME_LAUNCH}))
     except (OSError, TracingError):
         return False
 

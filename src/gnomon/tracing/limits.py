@@ -33,6 +33,7 @@ class Limits:
         """``settings``: the live view of the map; ``a_second``: rows of each table."""
         self._settings, self._chances = settings, chances
         self._calls = EventBudget(layouts.OPERATIONS, a_second)
+        self._failed = EventBudget(1, a_second / 4)
         self._stays = EventBudget(1, a_second)
         self._requests = EventBudget(1, a_second / 4)
         self._sends = EventBudget(1, a_second / 10)
@@ -53,6 +54,14 @@ class Limits:
         self._chances.set_calls(threshold, time.monotonic_ns())
         self._settings["call_threshold_ns"][0] = threshold
         self._settings["call_sample"][0] = [one.sample for one in limits]
+
+    def update_failed(self, calls: int, seconds: float) -> None:
+        """Take how many calls failed in these seconds."""
+        counts = np.zeros((1, layouts.BUCKETS), np.int64)
+        counts[0, ANY] = calls
+        (limit,) = self._failed.update(counts, np.array([seconds]))
+        # Of operations that are all kept failed calls are, too, whatever this is.
+        self._settings["failed_sample"] = limit.sample
 
     def update_threads(self, taken: Taken, seconds: float) -> None:
         """Take the totals of threads as they are ``seconds`` after the last ones."""

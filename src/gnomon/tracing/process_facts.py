@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,14 @@ class ProcessReader:
         self._proc = proc
         self._boot = boot_id(proc)
         self._gpus = list_gpus(proc)
+
+    def by_record(self, pid: int, started_ns: int, name: str | None) -> ProcessFacts:
+        """Return what the kernel told of a process that is gone.
+
+        ``started_ns``: since boot, suspended time included, as /proc/PID/stat counts in ticks.
+        """
+        ticks = started_ns // (1_000_000_000 // os.sysconf("SC_CLK_TCK"))
+        return ProcessFacts(process_id=process_hash(self._boot, pid, ticks), name=name)
 
     def read(self, pid: int) -> ProcessFacts:
         """Return what can be read of a process now. Never raises."""

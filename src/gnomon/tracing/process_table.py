@@ -63,6 +63,10 @@ class ProcessTable:
             if kind == RecordKind.PROCESS_EXECUTED:
                 process.facts, process.is_whole = self._reader.read(pid), True
                 kind = RecordKind.THREAD_SEEN
+            if process.facts.process_id is None:
+                name = text(bytes(record["name"])) if pid == tid else None
+                started_ns = int(record["process_started_ns"])
+                process.facts = self._reader.by_record(pid, started_ns, name)
             if kind == RecordKind.THREAD_SEEN:
                 # A process that was there before has threads whose parent nobody saw.
                 process.is_whole |= pid == tid and record["parent_tid"] != 0

@@ -123,6 +123,8 @@ class Session:
 
     def __enter__(self) -> Self:
         self._rescan(time.monotonic_ns())
+        # Attaching takes its time, and what is not probed yet is not counted.
+        self._others_from_ns = self._launches_from_ns = time.monotonic_ns()
         return self
 
     def __exit__(
@@ -280,7 +282,9 @@ class Session:
             self._emit("call_histograms", batch)
         seconds = np.where(spans.is_told, (now_ns - spans.from_ns) / SECOND_NS, 0.0)
         self._limits.update_calls(counted.operation, counted.histogram, seconds)
-        self._limits.update_threads(taken, (now_ns - self._others_from_ns) / SECOND_NS)
+        elapsed_s = (now_ns - self._others_from_ns) / SECOND_NS
+        self._limits.update_failed(int(counted.sums["failed"].sum()), elapsed_s)
+        self._limits.update_threads(taken, elapsed_s)
         self._others_from_ns = now_ns
         if tells_launches:
             self._launches_from_ns = now_ns

@@ -4,7 +4,7 @@ import pytest
 
 from gnomon.detectors.causes.cpu_contention import detect
 from gnomon.enums import Cause, Severity
-from tests.analysis.recordings import MS, US, call
+from tests.analysis.recordings import BEGIN_NS, MS, SECOND, US, call
 from tests.analysis.stays import queued, read
 from tests.detectors.causes.proving import found_loss, proved
 from tests.detectors.worlds import World
@@ -45,6 +45,18 @@ def made_of(case_with, share, **more):
     return case_with(host_calls=launches, off_cpu=stays)
 
 
+def with_preemptors(case_with, *preemptors, threads=()):
+    """A thread that launches for a second, and is queued for a share of it behind each."""
+    launches = [call(n * 10 * MS, MS, "cudaLaunchKernel") for n in range(101)]
+    stays = []
+    for place, who in enumerate(preemptors):
+        length_ns = round(who.get("share", 0.1) * 10 * MS)
+        more = {name: value for name, value in who.items() if name != "share"}
+        begins = ((10 * n + 2 + 4 * place) * MS for n in range(100 if length_ns else 0))
+        stays += [queued(begin_ns, length_ns, **more) for begin_ns in begins]
+    return case_with(host_calls=launches, off_cpu=stays, threads=list(threads))
+
+
 @pytest.mark.parametrize(
     ("share", "severity"),
     [(0.009, None), (0.02, Severity.INFO), (0.08, Severity.WARNING), (0.4, Severity.CRITICAL)],
@@ -56,11 +68,61 @@ def test_severity_is_by_the_share_of_the_active_time(case_with, share, severity)
     assert [one.severity for one in found] == ([severity] if severity else [])
 
 
-def test_the_idle_task_is_no_culprit(case_with):
+def test_waking_up_on_a_cpu_that_idled_is_no_contention(case_with):
     case = made_of(case_with, 0.1, preemptor_tid=0, preemptor_name="swapper/3")
+
+    assert list(detect(case)) == []
+
+
+def test_a_cpu_that_idles_for_long_was_denied(case_with):
+    case = made_of(case_with, 0.4, preemptor_tid=0, preemptor_name="swapper/3")
     (found,) = proved(case, detect(case))
 
-    assert not any("swapper" in one.text for one in found.evidence)
+    assert found.severity is Severity.CRITICAL
+    assert "of it a CPU idled for 400 ms, and it was not let on: a quota (cpu.max) does that" in [
+        one.text for one in found.evidence
+    ]
+
+
+@pytest.mark.parametrize(("waking", "told"), [(0.09, True), (0.01, False)])
+def test_waking_up_is_told_beside_the_loss_where_it_is_much(case_with, waking, told):
+    idle = {"preemptor_tid": 0, "preemptor_name": "swapper/3"}
+    case = with_preemptors(case_with, {"preemptor_tid": 70}, idle | {"share": waking})
+    (found,) = proved(case, detect(case))
+
+    assert found.thread_seconds == pytest.approx(0.1)
+    texts = [one.text for one in found.evidence if "wake up" in one.text]
+    assert ["90 ms in all (not counted)" in one for one in texts] == [True] * told
+
+
+OBSERVER = {"host": "host-1", "pid": 90, "tid": 91, "name": "gnomon-bpf", "role": "observer"}
+BEHIND_IT = {"preemptor_tid": 91, "preemptor_name": "gnomon-bpf"}
+BEHIND_A_HOG = {"preemptor_tid": 70, "preemptor_name": "hog"}
+
+
+@pytest.mark.parametrize(
+    ("observer", "hog", "severity", "is_named"),
+    [
+        (0.3, 0.0, Severity.INFO, False),
+        (0.3, 0.2, Severity.INFO, False),
+        (0.05, 0.06, Severity.WARNING, True),
+        (0.03, 0.04, Severity.INFO, True),
+    ],
+)
+def test_the_recorders_own_share_is_told_apart_and_not_blamed_on_the_host(
+    case_with, observer, hog, severity, is_named
+):
+    rows = (BEHIND_IT | {"share": observer}, BEHIND_A_HOG | {"share": hog})
+    case = with_preemptors(case_with, *rows, threads=[OBSERVER | {"ts_ns": BEGIN_NS}])
+    (found,) = proved(case, detect(case))
+
+    assert found.severity is severity
+    assert found.thread_seconds == pytest.approx(observer + hog)
+    (own,) = (one for one in found.evidence if one.text.startswith("of it gnomon itself: "))
+    assert own.value == pytest.approx(observer * SECOND)
+    assert any("with hog" in one.text for one in found.evidence) == is_named
+    assert not any("with gnomon-bpf" in one.text for one in found.evidence)
+    assert ("--trace" in found.remedy) != is_named
 
 
 def test_calls_alone_can_tell_it(case_with):

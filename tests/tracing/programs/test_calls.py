@@ -134,7 +134,7 @@ def test_time_off_the_processor_is_told_inside_of_the_call(trace):
     attempted(scenario)
 
 
-def test_failed_calls_are_counted_and_always_kept(trace):
+def test_failed_calls_are_counted_and_kept_however_short(trace):
     tracer, taken, truth = trace(
         "call cudaMalloc 23 0 0 2",
         "call cudaMalloc 23 0 0 0",
@@ -146,6 +146,20 @@ def test_failed_calls_are_counted_and_always_kept(trace):
 
     assert (cell["calls"], cell["failed"]) == (46, 23)
     assert records["return_code"].tolist() == [2] * 23
+
+
+def test_failed_calls_have_a_chance_where_there_are_too_many(trace):
+    def keep(tracer):
+        tracer.keep_calls(NEVER_NS)
+        tracer.settings["failed_sample"] = ALWAYS // 10
+
+    tracer, taken, truth = trace("call cudaMalloc 20000 0 0 2", prepare=keep)
+    tid = truth.thread()["tid"]
+    records = tracer.records(RecordKind.CALL, tid)
+
+    assert of_thread(taken, tid)[1]["cudaMalloc"]["failed"] == 20_000
+    assert len(records) == pytest.approx(2_000, rel=0.15)
+    assert np.sum(2**32 / records["sample"]) == pytest.approx(20_000, rel=0.15)
 
 
 def test_a_sample_has_a_known_weight_and_outliers_are_kept_beside_it(trace):

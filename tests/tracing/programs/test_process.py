@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from gnomon.proc.identity import process_id
 from gnomon.tracing.layouts import RecordKind, SlotState
+from gnomon.tracing.process_facts import ProcessReader
 from tests.tracing.programs.tracer import NEEDS_PROGRAMS, Tracer, of_thread
 
 pytestmark = NEEDS_PROGRAMS
@@ -90,6 +92,19 @@ def test_a_process_that_executes_goes_on_being_traced(start, standins, tmp_path)
         assert executed["tid"] == load.pid
         assert executed["name"] == b"load"
         assert calls_of(tracer.totals(tid)[1]) == {"cudaLaunchKernel": 23}
+
+
+def test_who_is_gone_is_called_as_it_would_be_by_proc(start, standins):
+    load = start()
+    alive = process_id(load.pid)
+    with Tracer(load.pid) as tracer:
+        tracer.attach(standins.runtime)
+        load.run("call cudaLaunchKernel 23 0 0 0")
+        load.wait()
+        record = tracer.records(RecordKind.THREAD_SEEN)[0]
+    facts = ProcessReader().by_record(load.pid, int(record["process_started_ns"]), "load")
+
+    assert facts.process_id == alive
 
 
 def test_in_a_pid_namespace_threads_have_both_their_numbers(start, standins, tmp_path):

@@ -57,7 +57,7 @@ def test_under_a_hog_the_run_queue_delay_is_schedstats_and_the_hog_is_named(trac
         # Others take the processor, too, but for moments.
         assert by_hog["duration_ns"].sum() >= 0.99 * preempted["duration_ns"].sum()
 
-    attempted(scenario)
+    attempted(scenario, times=6)
 
 
 def test_sleep_is_voluntary_to_2_percent_and_ended_by_an_interrupt(trace):

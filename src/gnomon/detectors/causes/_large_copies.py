@@ -21,8 +21,17 @@ from gnomon.analysis.copies import (
     link_bytes_per_s,
 )
 from gnomon.analysis.memory_use import MOST_BYTES
+from gnomon.analysis.weighted import percentile_sql
 from gnomon.detectors.case import Case
-from gnomon.detectors.causes._loss import Figure, Loss, commonest, figures, loss_of, operation_of
+from gnomon.detectors.causes._loss import (
+    Figure,
+    Loss,
+    Median,
+    commonest,
+    figures,
+    loss_of,
+    operation_of,
+)
 from gnomon.detectors.finding import Finding, Gain
 from gnomon.detectors.grading import INFO_SHARE
 from gnomon.enums import Cause, CopyDirection, Severity
@@ -43,18 +52,18 @@ REMEDY = (
 )
 
 WAITED_SQL = """\
-SELECT ts_ns, duration_ns, bytes, operation FROM host_calls
+SELECT ts_ns, duration_ns, bytes, operation, coalesce(weight, 1) AS weight FROM host_calls
 WHERE {where} AND {is_copy} AND {direction} = '{way}' AND duration_ns > 0
   AND bytes BETWEEN {large} AND {most} AND 1e9 * bytes / duration_ns < {fastest}"""
 RATE_SQL = """\
 SELECT count(*) AS calls,
-  quantile_cont(1e9 * bytes / duration_ns, 0.9) AS best_bytes_per_s,
+  ({best}) AS best_bytes_per_s,
   quantile_cont(bytes, 0.95) / quantile_cont(bytes, 0.05) AS apart,
   corr(duration_ns, bytes) AS follows
 FROM ({waited})"""
 PIECES_SQL = """\
-SELECT ts_ns, bytes, operation, duration_ns,
-  least(duration_ns, 1e9 * bytes / {reachable!r})::BIGINT AS lost_ns
+SELECT ts_ns, bytes, operation, duration_ns, weight,
+  (weight * least(duration_ns, 1e9 * bytes / {reachable!r}))::BIGINT AS lost_ns
 FROM ({waited})"""
 
 
@@ -63,7 +72,7 @@ def large_copies(case: Case) -> Iterable[Finding]:
     for one in case.dispatch_threads:
         for way in WAYS:
             total_ns = sum(
-                group.total_ns
+                group.stood_for_ns
                 for group in case.copies
                 if group.thread == one.thread and group.direction == way and group.size == "large"
             )
@@ -81,13 +90,18 @@ def _of_way(case: Case, one: ThreadActivity, way: CopyDirection) -> Iterable[Fin
         most=MOST_BYTES,
         fastest=FASTEST_LINK_BYTES_PER_S,
     )
-    (row,) = case.session.rows(RATE_SQL.format(waited=waited))
+    best = percentile_sql(waited, "1e9 * bytes / duration_ns", 0.9)
+    (row,) = case.session.rows(RATE_SQL.format(waited=waited, best=best))
     if row["calls"] < FEWEST:
         return
     link = link_bytes_per_s(case.measurements.meta())
     reachable = row["best_bytes_per_s"] if link is None else REACHED * link
     loss = loss_of(
-        case, one, PIECES_SQL.format(reachable=reachable, waited=waited), is_copying=True
+        case,
+        one,
+        PIECES_SQL.format(reachable=reachable, waited=waited),
+        is_copying=True,
+        is_weighted=True,
     )
     is_known = link is not None or (
         row["apart"] >= SIZES_APART and (row["follows"] or 0.0) >= FOLLOWS
@@ -108,17 +122,13 @@ def _finding(
     *,
     is_link_known: bool,
 ) -> Finding:
-    operation = commonest(case, loss.sql, "{share} of them were")
+    operation = commonest(case, loss.sql, "{share} of them were", "weight")
     moved, size, rate = figures(
         case,
         loss.sql,
-        Figure("together they moved {value}", "sum(bytes)::BIGINT", "bytes"),
-        Figure("half of them moved {value} and more", "quantile_disc(bytes, 0.5)", "bytes"),
-        Figure(
-            "at the median they ran at {value}",
-            "quantile_cont(bytes / duration_ns, 0.5)",
-            "GB/s",
-        ),
+        Figure("together they moved {value}", "round(sum(bytes * weight))::BIGINT", "bytes"),
+        Median("half of them moved {value} and more", "bytes", "bytes"),
+        Median("at the median they ran at {value}", "bytes / duration_ns", "GB/s"),
     )
     against = "what the link can reach" if is_link_known else "the best that these calls had"
     is_guess = severity is Severity.INFO and not is_link_known
@@ -135,7 +145,7 @@ def _finding(
         operation=operation_of(operation),
         evidence=(
             loss.evidence(
-                f"{loss.pieces:,} large copies ({WAYS[way]}) waited {{value}} for their bytes, at "
+                f"{loss.count} large copies ({WAYS[way]}) waited {{value}} for their bytes, at "
                 f"{reachable / 1e9:.3g} GB/s, {against}"
             ),
             *operation,

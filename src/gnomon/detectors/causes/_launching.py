@@ -164,7 +164,7 @@ def launching(case: Case, one: ThreadActivity) -> Launching | None:
         in_launches_ns=sums["in_launches_ns"],
         pause_ns=pause_ns,
         paused_sql=paused,
-        is_sampled=sum(map(_calls, launches)) > sum(group.calls for group in launches),
+        is_sampled=any(group.is_sampled for group in launches),
     )
 
 
@@ -183,12 +183,12 @@ def calls_sql(case: Case, one: ThreadActivity) -> str:
 
 
 def _is_worth_a_look(one: ThreadActivity, launches: Sequence[Operation]) -> bool:
-    launched = sum(map(_calls, launches))
-    graphs_ns = sum(map(_length_ns, one.outermost(Kind.GRAPH_LAUNCH)))
+    launched = sum(group.made for group in launches)
+    graphs_ns = sum(group.made_ns for group in one.outermost(Kind.GRAPH_LAUNCH))
     return (
         launched >= max(FEWEST_LAUNCHES, LAUNCHES_A_WAIT * one.waits)
         and launched * LONGEST_PITCH_NS >= INFO_SHARE * one.active_ns
-        and graphs_ns <= MOST_GRAPH_SHARE * sum(map(_length_ns, launches))
+        and graphs_ns <= MOST_GRAPH_SHARE * sum(group.made_ns for group in launches)
     )
 
 
@@ -202,7 +202,7 @@ def _lacks_rows(case: Case) -> bool:
 
     Of calls, of all that the kept ones stand for: what was left out by chance is not lost.
     """
-    calls = sum(_calls(one) for one in case.operations if one.layer in CUDA_LAYERS)
+    calls = sum(one.made for one in case.operations if one.layer in CUDA_LAYERS)
     stays = sum(one.stays for one in case.activities)
     return what_was_lost(lost_rows(case.session, case.span), calls, stays) is not None
 
@@ -256,11 +256,3 @@ def _distances_sql(case: Case, one: ThreadActivity, covered: str) -> str:
         medians=PAUSE_MEDIANS,
         means=PAUSE_MEANS,
     )
-
-
-def _calls(group: Operation) -> int:
-    return group.calls if group.stood_for_calls is None else group.stood_for_calls
-
-
-def _length_ns(group: Operation) -> int:
-    return group.total_ns if group.stood_for_ns is None else group.stood_for_ns

@@ -1,9 +1,11 @@
 """What causes within calls share: how much of their time a GPU lost.
 
 A detector writes one SELECT with a row for each piece of time that was lost (``ts_ns``, its end,
-and ``lost_ns``). What a thread lost while its GPU still had work is no loss of the GPU's: where
-counters were recorded, no more counts in each ``BIN_NS`` than the GPU was idle. What is told is of
-the stretch of time in which nearly all of it was lost (``analysis.concentration``).
+and ``lost_ns``). Pieces that stand for several, because others like them were not kept, have a
+``weight`` as well, which ``lost_ns`` holds already. What a thread lost while its GPU still had work
+is no loss of the GPU's: where counters were recorded, no more counts in each ``BIN_NS`` than the
+GPU was idle. What is told is of the stretch of time in which nearly all of it was lost
+(``analysis.concentration``).
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from gnomon.analysis.concentration import BIN_NS, concentration
 from gnomon.analysis.coverage import losses
 from gnomon.analysis.gpu_idle import Stretch
 from gnomon.analysis.questions import Span, ThreadKey
+from gnomon.analysis.weighted import percentile_sql
 from gnomon.detectors.case import Case, proven
 from gnomon.detectors.feeding import largest
 from gnomon.detectors.finding import Evidence, ToldLoss
@@ -24,8 +27,9 @@ from gnomon.detectors.needs import NEGLIGIBLE_SHARE
 from gnomon.enums import Severity
 
 BINS_SQL = """\
-SELECT (ts_ns - 1) // {bin_ns} AS bin, count(*) AS pieces, sum(lost_ns)::BIGINT AS lost_ns,
-  min(ts_ns - lost_ns)::BIGINT AS from_ns, max(ts_ns) AS to_ns
+SELECT (ts_ns - 1) // {bin_ns} AS bin, sum({weight}) AS pieces, count(*) AS kept,
+  sum(lost_ns)::BIGINT AS lost_ns,
+  min(ts_ns - (lost_ns / {weight})::BIGINT) AS from_ns, max(ts_ns) AS to_ns
 FROM ({pieces}) GROUP BY bin ORDER BY bin"""
 
 
@@ -33,7 +37,8 @@ FROM ({pieces}) GROUP BY bin ORDER BY bin"""
 class Loss:
     """A thread's time: ``lost_ns`` in ``pieces`` pieces, of which its GPU lost ``idle_ns``.
 
-    ``sql`` gives these pieces, ``bins`` bounds their ends where there are others outside of it.
+    ``sql`` gives these pieces, or, where ``is_sampled``, those that were kept of them; ``bins``
+    bounds their ends where there are others outside of it.
     ``idle_ns`` is ``lost_ns`` where no counters bound it, ``gpu`` None. ``share``: of the time in
     which the thread was active or waited for the GPU, 0 to 1.
     """
@@ -47,6 +52,7 @@ class Loss:
     share: float
     gpu: str | None
     bins: Span | None
+    is_sampled: bool = False
 
     @property
     def lost_pct(self) -> float | None:
@@ -54,6 +60,11 @@ class Loss:
         if self.gpu is None or self.to_ns <= self.from_ns:
             return None
         return min(100.0, 100 * self.idle_ns / (self.to_ns - self.from_ns))
+
+    @property
+    def count(self) -> str:
+        """The number of pieces in words."""
+        return f"{'about ' if self.is_sampled else ''}{self.pieces:,}"
 
     @property
     def severity(self) -> Severity | None:
@@ -86,14 +97,31 @@ class Figure:
     aggregate: str
     unit: str
 
+    def sql(self, pieces_sql: str) -> str:
+        """Return the SELECT that gives it again."""
+        return f"SELECT {self.aggregate} AS value FROM ({pieces_sql})"
 
-def commonest(case: Case, pieces_sql: str, text: str) -> tuple[Evidence, ...]:
+
+@dataclass(frozen=True, slots=True)
+class Median:
+    """The median of a column of pieces, each counted by its ``weight``, in a sentence."""
+
+    text: str
+    value: str
+    unit: str
+
+    def sql(self, pieces_sql: str) -> str:
+        """Return the SELECT that gives it again."""
+        return percentile_sql(pieces_sql, self.value, 0.5)
+
+
+def commonest(case: Case, pieces_sql: str, text: str, weight: str = "1") -> tuple[Evidence, ...]:
     """Return the operation that most pieces are of, with its share; nothing where that is small.
 
-    ``{share}`` in the text is replaced, the name comes after it.
+    ``{share}`` in the text is replaced, the name comes after it. ``weight``: of a piece.
     """
     query = (
-        "SELECT operation, count(*) AS pieces, sum(count(*)) OVER () AS of_all "
+        f"SELECT operation, sum({weight}) AS pieces, sum(sum({weight})) OVER () AS of_all "
         f"FROM ({pieces_sql}) GROUP BY operation ORDER BY pieces DESC, operation LIMIT 1"
     )
     rows = case.session.rows(query)
@@ -106,13 +134,21 @@ def operation_of(told: Sequence[Evidence]) -> str | None:
     return next((str(one.value) for one in told), None)
 
 
-def figures(case: Case, pieces_sql: str, *asked: Figure) -> tuple[Evidence, ...]:
-    """Return numbers as evidence: all in one query, each with a query of its own to show."""
-    columns = ", ".join(f"{one.aggregate} AS f{place}" for place, one in enumerate(asked))
-    (row,) = case.session.rows(f"SELECT {columns} FROM ({pieces_sql})")
+def figures(case: Case, pieces_sql: str, *asked: Figure | Median) -> tuple[Evidence, ...]:
+    """Return numbers as evidence, each with a query of its own to show.
+
+    Aggregates are asked for in one query, and medians, which need an order each, one by one.
+    """
+    aggregates = [one for one in asked if isinstance(one, Figure)]
+    columns = ", ".join(f"{one.aggregate} AS f{place}" for place, one in enumerate(aggregates))
+    rows = case.session.rows(f"SELECT {columns} FROM ({pieces_sql})") if aggregates else ()
+    known = dict(zip(aggregates, (value for row in rows for value in row.values()), strict=True))
+    values = {
+        one: known[one] if isinstance(one, Figure) else case.value(one.sql(pieces_sql))
+        for one in asked
+    }
     return tuple(
-        proven(one.text, value, f"SELECT {one.aggregate} AS value FROM ({pieces_sql})", one.unit)
-        for one, value in zip(asked, row.values(), strict=True)
+        proven(one.text, value, one.sql(pieces_sql), one.unit) for one, value in values.items()
     )
 
 
@@ -123,15 +159,17 @@ def loss_of(
     *,
     is_copying: bool = False,
     is_whole: bool = False,
+    is_weighted: bool = False,
 ) -> Loss | None:
     """Return what a thread lost by a SELECT of ``ts_ns`` and ``lost_ns``; None where nothing.
 
     ``is_copying``: the GPU may have been copying meanwhile, which its idle time leaves out;
-    ``is_whole``: all pieces are told, wherever they are.
+    ``is_whole``: all pieces are told, wherever they are; ``is_weighted``: they have a ``weight``.
     """
     # Asked twice and more: where the pieces are, and what they are like.
     case.session.keep(pieces_sql)
-    rows = case.session.rows(BINS_SQL.format(bin_ns=BIN_NS, pieces=pieces_sql))
+    weight = "weight" if is_weighted else "1"
+    rows = case.session.rows(BINS_SQL.format(bin_ns=BIN_NS, pieces=pieces_sql, weight=weight))
     found = concentration([Stretch(row["from_ns"], row["to_ns"], row["lost_ns"]) for row in rows])
     # A wait for the GPU that blocks is long, and none of the thread's idle time.
     worked_ns = min(one.span.to_ns - one.span.from_ns, one.active_ns + one.waiting_ns)
@@ -154,12 +192,13 @@ def loss_of(
         else f"SELECT * FROM ({pieces_sql}) WHERE {found.bins.condition}",
         from_ns=min(row["from_ns"] for row in rows),
         to_ns=max(row["to_ns"] for row in rows),
-        pieces=sum(row["pieces"] for row in rows),
+        pieces=round(sum(row["pieces"] for row in rows)),
         lost_ns=lost_ns,
         idle_ns=idle_ns,
         share=min(1.0, idle_ns / worked_ns),
         gpu=None if idle is None else gpu,
         bins=None if is_whole else found.bins,
+        is_sampled=any(row["pieces"] != row["kept"] for row in rows),
     )
 
 

@@ -37,7 +37,8 @@ REMEDY = (
 
 PIECES_SQL = """\
 SELECT ts_ns, operation, duration_ns, bytes, {is_release} AS is_release,
-  (duration_ns - coalesce(run_queue_ns, 0)) AS lost_ns
+  coalesce(weight, 1) AS weight,
+  ((duration_ns - coalesce(run_queue_ns, 0)) * coalesce(weight, 1))::BIGINT AS lost_ns
 FROM host_calls
 WHERE {where} AND layer IN ({layers}) AND coalesce(depth, 0) = 0 AND {is_either}
   AND first_call IS DISTINCT FROM 1 AND ts_ns > {warm_ns}"""
@@ -60,7 +61,7 @@ def detect(case: Case) -> Iterable[Finding]:
             for group in one.operations
             if not group.nested and group.kind in {Kind.ALLOCATION, Kind.RELEASE}
         ]
-        if sum(group.total_ns for group in groups) < INFO_SHARE * one.active_ns:
+        if sum(group.made_ns for group in groups) < INFO_SHARE * one.active_ns:
             continue
         pieces = _sql(case, one)
         (row,) = case.session.rows(
@@ -68,7 +69,7 @@ def detect(case: Case) -> Iterable[Finding]:
         )
         if row["parts"] < FEWEST_PARTS or min(row["allocations"], row["releases"]) < FEWEST:
             continue
-        loss = loss_of(case, one, pieces)
+        loss = loss_of(case, one, pieces, is_weighted=True)
         severity = None if loss is None else loss.severity
         if loss is not None and severity is not None:
             yield _finding(case, one, loss, severity)
@@ -94,18 +95,18 @@ def _sql(case: Case, one: ThreadActivity) -> str:
 
 def _finding(case: Case, one: ThreadActivity, loss: Loss, severity: Severity) -> Finding:
     seconds = (one.span.to_ns - _warm_ns(one)) / 1e9
-    operation = commonest(case, loss.sql, "{share} of the calls were")
+    operation = commonest(case, loss.sql, "{share} of the calls were", "weight")
     releases, allocated = figures(
         case,
         loss.sql,
         Figure(
             f"{{value}} of them were releases, {loss.pieces / seconds:.3g} calls a second in all",
-            "count(*) FILTER (is_release)",
+            "coalesce(round(sum(weight) FILTER (is_release)), 0)::BIGINT",
             "count",
         ),
         Figure(
             "they allocated {value} in all",
-            "least(coalesce(sum(bytes) FILTER (NOT is_release), 0), 1e18)::BIGINT",
+            "least(coalesce(sum(bytes * weight) FILTER (NOT is_release), 0), 1e18)::BIGINT",
             "bytes",
         ),
     )
@@ -116,7 +117,7 @@ def _finding(case: Case, one: ThreadActivity, loss: Loss, severity: Severity) ->
         **case.who(one.thread),
         operation=operation_of(operation),
         evidence=(
-            loss.evidence(f"{loss.pieces:,} allocations and releases took {{value}}"),
+            loss.evidence(f"{loss.count} allocations and releases took {{value}}"),
             *operation,
             releases,
             allocated,
@@ -126,7 +127,8 @@ def _finding(case: Case, one: ThreadActivity, loss: Loss, severity: Severity) ->
                 Cause.COLD_START,
                 f"in the first {100 * WARM_UP:.0f} % of the thread's time they took {{value}} (not "
                 "counted)",
-                "SELECT coalesce(sum(duration_ns), 0)::BIGINT AS ns FROM host_calls "
+                "SELECT coalesce(round(sum(duration_ns * coalesce(weight, 1))), 0)::BIGINT AS ns "
+                "FROM host_calls "
                 f"WHERE {case.span.condition} AND {one.thread.condition} "
                 f"AND {among(one.operations, Kind.ALLOCATION, Kind.RELEASE)} "
                 f"AND coalesce(depth, 0) = 0 AND ts_ns <= {_warm_ns(one)}",

@@ -87,8 +87,8 @@ REMEDY = (
 # By the function of the innermost Python frame of each stack, with the line that comes most often.
 FRAME_SQL = """\
 SELECT concat_ws(' ', symbol, nullif(concat_ws(':', file, mode(line)), '')) AS frame,
-  count(*) AS calls
-FROM (SELECT stack_hash {calls}) JOIN (
+  sum(weight) AS calls
+FROM (SELECT stack_hash, {weight} AS weight {calls}) JOIN (
   SELECT stack_hash, arg_min(symbol, depth) AS symbol, arg_min(file, depth) AS file,
     arg_min(line, depth) AS line
   FROM stacks WHERE kind = 'python' GROUP BY stack_hash
@@ -272,10 +272,11 @@ def _lines(case: Case, worker: ThreadActivity) -> Iterator[Evidence]:
     )
     looks = case.value(f"SELECT count(*) AS looks {looked}")
     text = "in {share} of looks at it outside of calls it was in"
-    query = FRAME_SQL.format(calls=looked)
+    query = FRAME_SQL.format(calls=looked, weight="1")
     if not looks:
-        text, looks = "{share} of its calls come from", worker.calls
-        query = FRAME_SQL.format(calls=calls_of(case, worker))
+        text = "{share} of its calls come from"
+        looks = sum(one.made for one in worker.outermost())
+        query = FRAME_SQL.format(calls=calls_of(case, worker), weight="coalesce(weight, 1)")
     yield from largest(case.session.rows(query), looks, f"SELECT frame FROM ({query})", text)
 
 
@@ -284,25 +285,26 @@ def _ruled_out(case: Case, worker: ThreadActivity) -> Iterator[RuledOut]:
     off_cpu = proven(
         "inside all its launches it was off the CPU for {value}",
         sum(one.off_cpu_ns or 0 for one in worker.outermost(*launches)),
-        f"SELECT coalesce(sum(off_cpu_ns), 0)::BIGINT AS ns {calls_of(case, worker)} "
-        f"AND {condition(*launches)}",
+        _sum_sql(case, worker, "off_cpu_ns", f" AND {condition(*launches)}"),
         "ns",
     )
     waited = proven(
         "it waited for the GPU in synchronisations for {value}",
-        sum(one.total_ns for one in worker.outermost(Kind.SYNCHRONIZATION)),
-        f"SELECT coalesce(sum(duration_ns), 0)::BIGINT AS ns {calls_of(case, worker)} "
-        f"AND {condition(Kind.SYNCHRONIZATION)}",
+        sum(one.made_ns for one in worker.outermost(Kind.SYNCHRONIZATION)),
+        _sum_sql(case, worker, "duration_ns", f" AND {condition(Kind.SYNCHRONIZATION)}"),
         "ns",
     )
     for cause, shown in ((Cause.CPU_CONTENTION, off_cpu), (Cause.SYNCHRONIZATION, waited)):
         yield shown.excludes(cause)
 
 
-def _sum_sql(case: Case, worker: ThreadActivity, what: str) -> str:
-    """Return the SELECT of a sum over its outermost CUDA calls and those that they stand for."""
+def _sum_sql(case: Case, worker: ThreadActivity, what: str, more: str = "") -> str:
+    """Return the SELECT of a sum over its outermost CUDA calls and those that they stand for.
+
+    ``more``: a condition that chooses some.
+    """
     return (
         "SELECT coalesce(sum(ns), 0)::BIGINT AS ns FROM ("
-        f"SELECT round(sum(({what}) * coalesce(weight, 1))) AS ns {calls_of(case, worker)} "
+        f"SELECT round(sum(({what}) * coalesce(weight, 1))) AS ns {calls_of(case, worker)}{more} "
         "GROUP BY layer, operation)"
     )

@@ -37,11 +37,13 @@ SWAP_REMEDY = (
 )
 
 SWAPPED_SQL = """\
-SELECT ts_ns, coalesce(io_ns, duration_ns) AS lost_ns FROM off_cpu
+SELECT ts_ns, coalesce(weight, 1) AS weight,
+  (coalesce(io_ns, duration_ns) * coalesce(weight, 1))::BIGINT AS lost_ns FROM off_cpu
 WHERE {where} AND stack_hash IN (SELECT stack_hash FROM stacks WHERE symbol IN ({symbols}))
   AND coalesce(io_ns, duration_ns) > 0"""
 WHILE_GROWING_SQL = """\
-SELECT ts_ns, io_ns AS lost_ns FROM off_cpu WHERE {where} AND io_ns > 0 AND {growing}"""
+SELECT ts_ns, coalesce(weight, 1) AS weight, (io_ns * coalesce(weight, 1))::BIGINT AS lost_ns
+FROM off_cpu WHERE {where} AND io_ns > 0 AND {growing}"""
 
 
 def detect(case: Case) -> Iterable[Finding]:
@@ -87,10 +89,12 @@ def _waits(case: Case, one: ThreadActivity, growing: Sequence[Span]) -> Loss | N
     loss = None
     if _has_swap_in(case):
         symbols = ", ".join(map(literal, SWAP_IN))
-        loss = loss_of(case, one, SWAPPED_SQL.format(where=where, symbols=symbols))
+        loss = loss_of(
+            case, one, SWAPPED_SQL.format(where=where, symbols=symbols), is_weighted=True
+        )
     if loss is None and growing:
         pieces = WHILE_GROWING_SQL.format(where=where, growing=while_growing(growing))
-        loss = loss_of(case, one, pieces)
+        loss = loss_of(case, one, pieces, is_weighted=True)
     return loss
 
 
@@ -116,9 +120,9 @@ def _slow(
         **case.who(one.thread),
         evidence=(
             loss.evidence(
-                f"{loss.pieces:,} waits for pages that were swapped out took {{value}}"
+                f"{loss.count} waits for pages that were swapped out took {{value}}"
                 if by_stack
-                else f"{loss.pieces:,} waits for a disk while swap grew took {{value}}"
+                else f"{loss.count} waits for a disk while swap grew took {{value}}"
             ),
             *swap,
             *(() if use is None else _managed(case, use)),

@@ -31,7 +31,7 @@ IS_LOADER = f"reason = '{Reason.LOADER.value}'"
 # Of a thread's producers, those that ended most of its waits are told.
 MOST_TOLD = 3
 REMEDY = (
-    "Make batches faster than the GPU uses them: more loader workers and a deeper prefetch, "
+    "Make batches faster than they are used: more loader workers and a deeper prefetch, "
     "cheaper decoding, data closer to the host; copy from pinned memory in the background."
 )
 
@@ -105,7 +105,10 @@ def _is_ended(one: Circumstance, makers: Iterable[Producer]) -> bool:
 
 
 def _total(part: Part) -> Iterator[Evidence]:
-    count = f"SELECT count(*) AS waits FROM ({waits_of(part.worker).sql}) WHERE {part.where}"
+    count = (
+        "SELECT coalesce(round(sum(weight)), 0)::BIGINT AS waits "
+        f"FROM ({waits_of(part.worker).sql}) WHERE {part.where}"
+    )
     yield part.total("it waited for its input for {value}")
     yield proven("in {value} waits", part.stays, count, "count")
 

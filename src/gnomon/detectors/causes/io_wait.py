@@ -20,10 +20,10 @@ from gnomon.detectors.needs import Need
 from gnomon.enums import CallLayer, Cause
 
 NEEDS = (Need.SCHEDULING,)
+MOVED = "round(sum(bytes * coalesce(weight, 1)))::BIGINT"
 REMEDY = (
-    "Keep the disk out of the thread that feeds the GPU: read ahead in other threads or "
-    "processes, keep the data in memory (page cache, tmpfs) or on a faster disk, and write "
-    "checkpoints and logs asynchronously."
+    "Keep the disk out of this thread: read ahead in other threads or processes, keep the data in "
+    "memory (page cache, tmpfs) or on a faster disk, and write checkpoints and logs asynchronously."
 )
 
 
@@ -70,9 +70,7 @@ def _requests(case: Case, part: Part, span: Span) -> Iterator[Evidence]:
         f"FROM host_calls WHERE {span.condition} AND {part.worker.thread.condition} "
         f"AND layer = '{CallLayer.BLOCK_IO.value}'"
     )
-    count = f"SELECT count(*) AS requests {requests}"
+    count = f"SELECT round(sum(coalesce(weight, 1)))::BIGINT AS requests {requests}"
     if case.value(count):
         yield case.evidence("{value} block requests were made for it", count, "count")
-        yield case.evidence(
-            "these moved {value}", f"SELECT sum(bytes)::BIGINT AS bytes {requests}", "bytes"
-        )
+        yield case.evidence("these moved {value}", f"SELECT {MOVED} AS bytes {requests}", "bytes")

@@ -56,7 +56,7 @@ def _finding(case: Case, one: ThreadActivity, known: Launching, severity: Severi
         severity=severity,
         **loss.told,
         **case.who(one.thread),
-        operation=max(one.outermost(Kind.LAUNCH), key=lambda group: group.calls).operation,
+        operation=max(one.outermost(Kind.LAUNCH), key=lambda group: group.made).operation,
         evidence=tuple(_evidence(case, one, known)),
         ruled_out=tuple(_ruled_out(case, one, known)),
         remedy=REMEDY,
@@ -117,8 +117,8 @@ def _frame(case: Case, one: ThreadActivity) -> Iterator[Evidence]:
     """Yield the line of Python that most launches with a stack come from."""
     query = (
         "SELECT concat_ws(' ', symbol, nullif(concat_ws(':', file, line), '')) AS frame FROM ("
-        f"SELECT stack_hash, count(*) AS calls FROM host_calls WHERE {calls_sql(case, one)} "
-        f"AND {launch_sql(one)} "
+        "SELECT stack_hash, sum(coalesce(weight, 1)) AS calls FROM host_calls "
+        f"WHERE {calls_sql(case, one)} AND {launch_sql(one)} "
         "AND stack_hash IN (SELECT stack_hash FROM stacks WHERE kind = 'python') "
         "GROUP BY stack_hash ORDER BY calls DESC, stack_hash LIMIT 1) "
         "JOIN stacks USING (stack_hash) WHERE kind = 'python' ORDER BY depth LIMIT 1"

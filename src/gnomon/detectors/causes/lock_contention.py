@@ -23,9 +23,8 @@ from gnomon.enums import Cause
 NEEDS = (Need.CALLS, Need.SCHEDULING, Need.WAKERS)
 IS_LOCK = f"reason = '{Reason.LOCK.value}'"
 REMEDY = (
-    "Let the thread that feeds the GPU not share a lock with busy threads: move their Python work "
-    "to another process (or a free-threaded interpreter), shorten what is done under the lock, or "
-    "give each its own."
+    "Let this thread not share a lock with busy threads: move their Python work to another process "
+    "(or a free-threaded interpreter), shorten what is done under the lock, or give each its own."
 )
 
 

@@ -121,9 +121,7 @@ def _is_worth_a_look(case: Case, one: ThreadActivity) -> bool:
 def _is_complete(case: Case, one: ThreadActivity) -> bool:
     """Tell whether every call that puts work into a stream was kept."""
     dispatch = [group for group in one.operations if group.kind in DISPATCH and not group.nested]
-    kept = all(
-        not group.biased and group.stood_for_calls in {None, group.calls} for group in dispatch
-    )
+    kept = not any(group.biased or group.is_sampled for group in dispatch)
     return kept and is_gapless(case)
 
 

@@ -29,9 +29,18 @@ from gnomon.analysis.copies import (
 from gnomon.analysis.latency import among
 from gnomon.analysis.memory_use import MOST_BYTES
 from gnomon.analysis.operations import DISPATCH
+from gnomon.analysis.weighted import percentile_sql
 from gnomon.detectors.case import Case
 from gnomon.detectors.causes._large_copies import REACHED, WAYS
-from gnomon.detectors.causes._loss import Figure, Loss, commonest, figures, loss_of, operation_of
+from gnomon.detectors.causes._loss import (
+    Figure,
+    Loss,
+    Median,
+    commonest,
+    figures,
+    loss_of,
+    operation_of,
+)
 from gnomon.detectors.finding import Finding, Gain
 from gnomon.detectors.grading import INFO_SHARE
 from gnomon.detectors.needs import Need
@@ -52,7 +61,7 @@ TELLING_SQL = """\
 WITH calls AS (
   SELECT ts_ns, ts_ns - duration_ns AS begin_ns, duration_ns, operation, bytes,
     {is_copy} AS is_copy, {direction} AS direction, {drains} AS drains,
-    1e9 * bytes / greatest(duration_ns, 1) AS rate
+    coalesce(weight, 1) AS weight, 1e9 * bytes / greatest(duration_ns, 1) AS rate
   FROM host_calls
   WHERE {where} AND coalesce(depth, 0) = 0 AND ({drains} OR {is_dispatch})
 ), marked AS (
@@ -65,13 +74,13 @@ WITH calls AS (
 )
 SELECT * FROM ordered WHERE has_waited AND direction = '{way}'"""
 RATES_SQL = """\
-SELECT count(*) FILTER (is_telling) AS telling,
-  quantile_cont(rate, 0.5) FILTER (is_telling) AS rate_bytes_per_s,
-  quantile_cont(rate, 0.9) FILTER (is_telling) AS best_bytes_per_s
+SELECT count(*) FILTER (is_telling) AS kept,
+  coalesce(round(sum(weight) FILTER (is_telling)), 0)::BIGINT AS telling,
+  ({median}) AS rate_bytes_per_s, ({best}) AS best_bytes_per_s
 FROM ({copies})"""
 PIECES_SQL = """\
-SELECT ts_ns, bytes, greatest(0, CASE WHEN is_telling THEN duration_ns
-    ELSE least(duration_ns, 1e9 * bytes / {rate!r}) END - 1e9 * bytes / {reachable!r})::BIGINT
+SELECT ts_ns, bytes, weight, (weight * greatest(0, CASE WHEN is_telling THEN duration_ns
+    ELSE least(duration_ns, 1e9 * bytes / {rate!r}) END - 1e9 * bytes / {reachable!r}))::BIGINT
   AS lost_ns
 FROM ({copies})"""
 
@@ -104,7 +113,7 @@ def detect(case: Case) -> Iterable[Finding]:
         if way.rate_bytes_per_s * SLOWER > reachable:
             continue
         pieces = PIECES_SQL.format(rate=way.rate_bytes_per_s, reachable=reachable, copies=way.sql)
-        loss = loss_of(case, way.one, pieces, is_copying=True)
+        loss = loss_of(case, way.one, pieces, is_copying=True, is_weighted=True)
         severity = None if loss is None else loss.severity
         if loss is not None and severity is not None:
             yield _finding(case, way, loss, severity, reachable, is_link_known=link is not None)
@@ -122,7 +131,7 @@ def _way(
         group for group in large if group.thread == one.thread and group.direction == direction
     ]
     waited = sum(group.waited for group in groups)
-    total_ns = sum(group.total_ns for group in groups)
+    total_ns = sum(group.stood_for_ns for group in groups)
     if waited < FEWEST or total_ns < INFO_SHARE * one.active_ns:
         return None
     query = TELLING_SQL.format(
@@ -137,8 +146,10 @@ def _way(
         between=", ".join(f"'{way}'" for way in WAYS),
         way=direction,
     )
-    (row,) = case.session.rows(RATES_SQL.format(copies=query))
-    if row["telling"] < FEWEST:
+    telling = f"SELECT rate, weight FROM ({query}) WHERE is_telling"
+    median, best = (percentile_sql(telling, "rate", share) for share in (0.5, 0.9))
+    (row,) = case.session.rows(RATES_SQL.format(copies=query, median=median, best=best))
+    if row.pop("kept") < FEWEST:
         return None
     return Way(one=one, direction=direction, sql=query, **row)
 
@@ -153,17 +164,17 @@ def _finding(
     is_link_known: bool,
 ) -> Finding:
     one = way.one
-    operation = commonest(case, way.sql, "{share} of them were")
+    operation = commonest(case, way.sql, "{share} of them were", "weight")
     rate, moved, size = figures(
         case,
         way.sql,
-        Figure(
+        Median(
             f"{way.telling:,} of them had nothing else to wait for: {{value}} at the median",
-            "quantile_cont(rate, 0.5) FILTER (is_telling) / 1e9",
+            "CASE WHEN is_telling THEN rate / 1e9 END",
             "GB/s",
         ),
-        Figure("together they moved {value}", "sum(bytes)::BIGINT", "bytes"),
-        Figure("half of these copies moved {value} and more", "quantile_disc(bytes, 0.5)", "bytes"),
+        Figure("together they moved {value}", "round(sum(bytes * weight))::BIGINT", "bytes"),
+        Median("half of these copies moved {value} and more", "bytes", "bytes"),
     )
     against = (
         f"{100 * REACHED:.0f} % of the link's line rate"
@@ -178,7 +189,7 @@ def _finding(
         operation=operation_of(operation),
         evidence=(
             loss.evidence(
-                f"{loss.pieces:,} copies ({WAYS[way.direction]}) that waited for their bytes took "
+                f"{loss.count} copies ({WAYS[way.direction]}) that waited for their bytes took "
                 f"{{value}} longer than at {reachable / 1e9:.3g} GB/s, {against}"
             ),
             rate,

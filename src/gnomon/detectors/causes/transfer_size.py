@@ -15,9 +15,10 @@ from collections.abc import Iterable, Sequence
 
 from gnomon.analysis.activity import ThreadActivity
 from gnomon.analysis.copies import DIRECTION_SQL, LARGE_BYTES, SMALL_BYTES, Copies, is_copy
+from gnomon.analysis.weighted import ROUNDING
 from gnomon.detectors.case import Case
 from gnomon.detectors.causes._large_copies import large_copies
-from gnomon.detectors.causes._loss import Figure, Loss, figures, loss_of
+from gnomon.detectors.causes._loss import Figure, Loss, Median, figures, loss_of
 from gnomon.detectors.finding import Evidence, Finding, Gain
 from gnomon.detectors.grading import INFO_SHARE
 from gnomon.detectors.needs import Need
@@ -37,12 +38,19 @@ REMEDY = (
 )
 
 SMALL_SQL = """\
-WITH small AS (
-  SELECT ts_ns, duration_ns, bytes, coalesce(weight, 1) AS weight,
-    quantile_disc(duration_ns, 0.5) OVER (PARTITION BY operation, {direction}) AS usual_ns
+WITH ranked AS (
+  SELECT ts_ns, duration_ns, bytes, coalesce(weight, 1) AS weight, operation,
+    {direction} AS direction,
+    sum(coalesce(weight, 1)) OVER (PARTITION BY operation, {direction} ORDER BY duration_ns)
+      AS upto,
+    sum(coalesce(weight, 1)) OVER (PARTITION BY operation, {direction}) AS total
   FROM host_calls
   WHERE {where} AND {is_copy} AND bytes >= 0 AND bytes < {small}
     AND NOT (coalesce({direction}, 'd2h') = 'd2h' AND operation NOT LIKE '%Async%')
+), small AS (
+  SELECT *, min(duration_ns) FILTER (upto >= {half!r} * total)
+    OVER (PARTITION BY operation, direction) AS usual_ns
+  FROM ranked
 )
 SELECT ts_ns, weight, bytes, duration_ns,
   (weight * greatest(0, least(duration_ns, {longest} * usual_ns) - 1e9 * bytes / {reachable}))
@@ -61,7 +69,7 @@ def detect(case: Case) -> Iterable[Finding]:
             or sum(group.stood_for_ns for group in small) < INFO_SHARE * one.active_ns
         ):
             continue
-        loss = loss_of(case, one, _sql(case, one), is_copying=True)
+        loss = loss_of(case, one, _sql(case, one), is_copying=True, is_weighted=True)
         severity = None if loss is None else loss.severity
         if loss is not None and severity is not None and loss.pieces >= FEWEST:
             yield _finding(case, one, loss, severity, of_thread)
@@ -76,6 +84,7 @@ def _sql(case: Case, one: ThreadActivity) -> str:
         longest=LONGEST,
         longest_call=LONGEST_CALL_NS,
         reachable=REACHABLE_BYTES_PER_S,
+        half=0.5 - ROUNDING,
     )
 
 
@@ -94,7 +103,8 @@ def _finding(
             case.ruled_out(
                 Cause.TRANSFER_RATE,
                 f"copies of {LARGE_BYTES >> 20} MiB and more took {{value}} in all",
-                f"SELECT coalesce(sum(duration_ns), 0)::BIGINT AS ns FROM host_calls "
+                "SELECT coalesce(round(sum(duration_ns * coalesce(weight, 1))), 0)::BIGINT AS ns "
+                f"FROM host_calls "
                 f"WHERE {case.span.condition} AND {one.thread.condition} "
                 f"AND {is_copy(case.operations)} AND bytes >= {LARGE_BYTES}",
                 "ns",
@@ -108,24 +118,25 @@ def _finding(
 
 
 def _time(group: Copies) -> int:
-    return group.total_ns
+    return group.stood_for_ns
 
 
 def _evidence(case: Case, one: ThreadActivity, loss: Loss) -> Iterable[Evidence]:
     yield loss.evidence(
-        f"{loss.pieces:,} copies of less than {SMALL_BYTES >> 10} KiB took {{value}} longer than "
+        f"{loss.count} copies of less than {SMALL_BYTES >> 10} KiB took {{value}} longer than "
         f"their bytes need"
     )
     yield from figures(
         case,
         loss.sql,
         Figure("together they moved {value}", "sum(weight * bytes)::BIGINT", "bytes"),
-        Figure("half of them moved no more than {value}", "quantile_disc(bytes, 0.5)", "bytes"),
-        Figure("half of them took {value} and more", "quantile_disc(duration_ns, 0.5)", "ns"),
+        Median("half of them moved no more than {value}", "bytes", "bytes"),
+        Median("half of them took {value} and more", "duration_ns", "ns"),
     )
     yield case.evidence(
         "{value} copies of the same thread moved more than that",
-        f"SELECT count(*) AS copies FROM host_calls WHERE {case.span.condition} "
-        f"AND {one.thread.condition} AND {is_copy(case.operations)} AND bytes >= {SMALL_BYTES}",
+        "SELECT coalesce(round(sum(coalesce(weight, 1))), 0)::BIGINT AS copies FROM host_calls "
+        f"WHERE {case.span.condition} AND {one.thread.condition} "
+        f"AND {is_copy(case.operations)} AND bytes >= {SMALL_BYTES}",
         "count",
     )

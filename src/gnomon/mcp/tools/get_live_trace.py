@@ -30,7 +30,8 @@ Most = Annotated[int, Field(ge=1, le=200, description="Most operations: the most
 def answer(desk: Desk, *, seconds: Seconds = 10, limit: Most = 30) -> Answer:
     """Show what CUDA and NCCL calls took in the last seconds of a trace that is being written.
 
-    A row an operation, over all threads: exact counts (calls, calls_per_s, failures), percentiles
+    A row an operation, over all threads: counts (calls, calls_per_s, failures; where covered_pct is
+    below 100 calls were followed in windows, and these are estimates), percentiles
     from histograms (within a quarter of an octave), the longest, interrupted_pct (share of calls
     in which the thread waited for a CPU), and time off the CPU inside: run_queue_ns wanted a CPU,
     io_ns a disk, voluntary_ns slept or waited to be woken. preemptors had the CPU meanwhile,
@@ -68,8 +69,9 @@ def _row(row: CallRow) -> dict[str, Any]:
     found = {
         "operation": named(row.operation),
         "layer": named(row.layer),
-        "calls": round(row.calls),
+        "calls": row.calls,
         "calls_per_s": row.calls_per_s,
+        "covered_pct": row.covered_pct,
         **{name: None if value is None else round(value) for name, value in times.items()},
         "interrupted_pct": row.interrupted_pct,
         "failures": round(row.failures) or None,

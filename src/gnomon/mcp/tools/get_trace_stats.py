@@ -13,13 +13,10 @@ from gnomon.mcp.parameters import Since, Until
 from gnomon.mcp.reply import Answer, named, said
 
 NUMBERS = (
-    "calls",
-    "total_ns",
     "p50_ns",
     "p95_ns",
     "p99_ns",
     "longest_ns",
-    "calls_off_cpu",
     "off_cpu_ns",
     "run_queue_ns",
     "io_ns",
@@ -53,29 +50,37 @@ def answer(
     CUDA runtime and driver calls, sockets and block requests: calls, total_ns, nearest-rank
     percentiles, the longest, and how much of it the thread was off the CPU in them: run_queue_ns
     wanted a CPU, io_ns waited for a disk, voluntary_ns slept or waited for the GPU. first_calls
-    load and initialise. A call with nested: true lies inside another: do not add it. Where biased
-    is true, slow calls were kept rather than others: these percentiles are not of all calls. What
-    is missing was not recorded.
+    load and initialise. A call with nested: true lies inside another: do not add it. Where
+    calls_kept is told, only so many calls were kept, by chance, and the other numbers are estimates
+    of all calls from them (is_exact is false then). Where biased is true, slow calls were kept
+    rather than others: no number is of all calls. What is missing was not recorded.
     """
     with explaining.case_of(desk, since, until) as case:
         span = case.span
         found = [
-            _row(one, case.name_of(one.thread))
+            one
             for one in case.operations
             if (tid is None or one.thread.tid == tid)
             and (operation is None or operation.lower() in one.operation.lower())
         ]
+        shown = [_row(one, case.name_of(one.thread)) for one in found[:limit]]
+    is_exact = not any(one.is_sampled or one.biased for one in found[:limit])
     return Answer(
-        facts={"from_ns": span.from_ns, "to_ns": span.to_ns},
-        lists={"operations": found[:limit]},
+        facts={"from_ns": span.from_ns, "to_ns": span.to_ns, "is_exact": is_exact},
+        lists={"operations": shown},
         totals={"operations": len(found)},
         advice="ask for one tid or operation, or a higher limit",
-        is_exact=True,
+        is_exact=is_exact,
     )
 
 
 def _row(one: Operation, name: str | None) -> dict[str, Any]:
-    numbers = {field: getattr(one, field) for field in NUMBERS}
+    numbers = {
+        "calls": one.made,
+        "calls_kept": one.calls if one.is_sampled else None,
+        "total_ns": one.made_ns,
+        "calls_off_cpu": one.made_off_cpu,
+    } | {field: getattr(one, field) for field in NUMBERS}
     flags = {"nested": one.nested or None, "biased": one.biased or None}
     return explaining.known(
         {
