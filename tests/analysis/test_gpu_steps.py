@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gnomon import tables
+from gnomon.analysis.gpu_gaps import gpu_gaps
 from gnomon.analysis.gpu_parts import GpuParts, Instances
 from gnomon.analysis.gpu_repeats import at_once, stream_times
 from gnomon.analysis.gpu_steps import gpu_steps
@@ -145,6 +146,19 @@ def test_a_range_is_when_its_work_ran_where_launches_are_known(tmp_path):
 
     assert (forward.by_launch, forward.count, forward.p50_ns) == (True, 5, 170 * US)
     assert (forward.compute_ns, forward.host_ns) == (5 * 150 * US, 5 * 20 * US)
+
+
+def test_a_gpu_that_only_copies_has_neither_gaps_nor_steps(tmp_path):
+    line = Timeline()
+    line.copy(10 * US, 20 * US)
+    line.window(0, 100 * US)
+
+    found = told(line, tmp_path / "steps")
+    assert (found.steps, found.streams, found.streams_never_overlap) == (None, [], False)
+    with line.asked(tmp_path / "gaps") as (recording, session, span):
+        (gaps,) = gpu_gaps(recording, session, span)
+    assert (gaps.count, gaps.p50_ns, gaps.at_edges_ns) == (0, None, 100 * US)
+    assert gaps.busy.copies_only_ns == 20 * US
 
 
 @pytest.mark.parametrize("overlap", [False, True])

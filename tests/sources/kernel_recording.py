@@ -63,6 +63,8 @@ class Stage:
             assert time.monotonic() < deadline_s, self.states()
             time.sleep(0.005)
             self.read()
+        # What came between the last reading and the change of state.
+        self.read()
 
     def read(self) -> None:
         self.keep(self.source.read())

@@ -9,7 +9,7 @@ import numpy as np
 from gnomon.analysis.gpu_parts import GpuParts
 from gnomon.analysis.gpu_step_types import RepeatedCopy, StreamTime
 from gnomon.analysis.gpu_work import GpuWork
-from gnomon.analysis.interval_sets import Covered, lasting, picked, total_ns, union
+from gnomon.analysis.interval_sets import Covered, picked, total_ns, union
 from gnomon.analysis.intervals import Intervals
 
 # Copies that a step in ten lacks still come in nearly every one.
@@ -89,11 +89,9 @@ def at_once(sets: Sequence[Intervals]) -> Intervals:
     if len(sets) < 2:
         nothing = np.zeros(0, dtype=np.int64)
         return Intervals(nothing, nothing)
-    begins = np.concatenate([one.start_ns for one in sets])
-    ends = np.concatenate([one.end_ns for one in sets])
-    edges = np.concatenate((begins, ends))
-    order = np.argsort(edges, kind="stable")
-    depth = np.cumsum(np.repeat(np.array([1, -1]), len(begins))[order])
-    edges = edges[order]
+    # The lowest bit says whether something begins: numbers are sorted faster than their order.
+    begins = [2 * one.start_ns + 1 for one in sets]
+    edges = np.sort(np.concatenate((*begins, *(2 * one.end_ns for one in sets))))
+    depth = np.cumsum(2 * (edges & 1).astype(np.int8) - 1, dtype=np.int32)
     places = np.flatnonzero(depth[:-1] > 1)
-    return union(lasting(Intervals(edges[places], edges[places + 1])))
+    return union(Intervals(edges[places] >> 1, edges[places + 1] >> 1))

@@ -90,8 +90,8 @@ def kineto(*, files: tuple[Path, ...], output: Path, as_json: bool) -> None:
     cls=base.Command,
     examples=[
         (
-            "nsys export --type sqlite -o run.sqlite run.nsys-rep",
-            "then: gnomon import nsys run.sqlite -o run1; gnomon kernels run1",
+            "gnomon import nsys run.sqlite -o run1",
+            "what `nsys export --type sqlite -o run.sqlite run.nsys-rep` wrote",
         ),
     ],
 )
@@ -118,8 +118,8 @@ def nsys(*, file: Path, output: Path, begin: Moment | None, as_json: bool) -> No
     cls=base.Command,
     examples=[
         (
-            "ncu --import run.ncu-rep --csv --page raw > run.csv",
-            "then: gnomon import ncu run.csv -o run1",
+            "gnomon import ncu run.csv -o run1",
+            "what `ncu --import run.ncu-rep --csv --page raw > run.csv` wrote",
         ),
     ],
 )
@@ -198,8 +198,8 @@ COMMANDS = (
     _counters(
         "dmon",
         (
-            "nvidia-smi dmon -s pucm -o DT > dmon.txt",
-            "then: gnomon import dmon dmon.txt --gpu H100-SXM5-80GB -o run1",
+            "gnomon import dmon dmon.txt --gpu H100-SXM5-80GB -o run1",
+            "what `nvidia-smi dmon -s pucm -o DT > dmon.txt` wrote",
         ),
         "Import what `nvidia-smi dmon` printed, as text or CSV.",
         "gpu,pwr,gtemp.",
@@ -208,8 +208,8 @@ COMMANDS = (
     _counters(
         "query-gpu",
         (
-            "nvidia-smi --query-gpu=timestamp,uuid,utilization.gpu,power.draw --format=csv > g.csv",
-            "then: gnomon import query-gpu g.csv --timezone Europe/Berlin -o run1",
+            "gnomon import query-gpu g.csv --timezone Europe/Berlin -o run1",
+            "`nvidia-smi --query-gpu=timestamp,uuid,utilization.gpu,power.draw --format=csv`",
         ),
         "Import a CSV of `nvidia-smi --query-gpu`, with or without header and units.",
         "what was queried.",
@@ -218,8 +218,8 @@ COMMANDS = (
     _counters(
         "dcgmi",
         (
-            "dcgmi dmon -e 203,1002,1004,1005,155 -d 1000 > dcgm.txt",
-            "then: gnomon import dcgmi dcgm.txt --begin 2026-01-31T12:00:00 -o run1",
+            "gnomon import dcgmi dcgm.txt --begin 2026-01-31T12:00:00 -o run1",
+            "what `dcgmi dmon -e 203,1002,1004,1005,155 -d 1000 > dcgm.txt` wrote",
         ),
         "Import what `dcgmi dmon` printed. It has no times: --begin and --period say them.",
         "203,1002,1004.",
