@@ -19,6 +19,7 @@ from tests.detectors.worlds import World
 EDGES = {
     "int32": [-1, 0, (1 << 31) - 1, -(1 << 31)],
     "int64": [-1, 0, 1 << 53, 1 << 62, (1 << 63) - 1, -(1 << 63)],
+    "float32": [-1.0, 0.0, 1e-45, 3e38, -3e38, float("inf"), float("nan")],
     "float64": [-1.0, 0.0, 5e-324, 1e300, -1e300, float("inf"), float("-inf"), float("nan")],
     "string": ["", "'", "{value} {0}", "\x00", "[]", "x" * 5000],
 }
