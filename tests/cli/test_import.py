@@ -100,7 +100,7 @@ def test_a_recording_of_ingero(gnomon, tmp_path):
 
     assert done.returncode == 0, done.stderr
     assert "138 host_calls" in done.stdout
-    assert "rows left out: 353 pruned" in done.stdout
+    assert "left out: 353 pruned" in done.stdout
     assert "the recorder itself made 33 block_write" in done.stderr
     query = "SELECT count(*) AS calls FROM host_calls WHERE operation = 'cuMemAlloc'"
     assert json.loads(gnomon("query", output, query, "--json").stdout) == [{"calls": 40}]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 
 from gnomon._errors import SourceError
 from gnomon.sources import _kernels_control, _nvml_session, _pm_helper, _pm_library
+from gnomon.sources._native_files import find_native
 
 NAME = "libgnomon_inject.so"
 VARIABLE = "GNOMON_INJECT_LIBRARY"
@@ -21,26 +21,7 @@ def find(environment: Mapping[str, str]) -> Path:
 
     Raises SourceError where it was not built.
     """
-    if named := environment.get(VARIABLE):
-        paths = [Path(named)]
-    else:
-        paths = [Path(__file__).parents[1] / "_native" / NAME, *_installed()]
-    for path in paths:
-        if path.is_file() and os.access(path, os.R_OK):
-            return path.absolute()
-    raise SourceError(
-        f"{NAME} is not part of this installation",
-        "install a C++17 compiler (g++), then in a clone of gnomon: "
-        "pip install --force-reinstall --no-deps .",
-    )
-
-
-def _installed() -> list[Path]:
-    try:
-        files = metadata.files("gnomon") or []
-    except metadata.PackageNotFoundError:
-        return []
-    return [Path(str(file.locate())) for file in files if file.name == NAME]
+    return find_native(NAME, VARIABLE, environment, os.R_OK)
 
 
 def environment_of(

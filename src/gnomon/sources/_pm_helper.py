@@ -9,11 +9,11 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import IO
 
 from gnomon._errors import SourceError
+from gnomon.sources._native_files import find_native
 from gnomon.sources._pm_records import Record, RecordReader
 
 NAME = "gnomon-pm"
@@ -25,31 +25,11 @@ PIPE_BYTES = 1 << 20
 
 
 def find(environment: Mapping[str, str]) -> Path:
-    """Return the helper's path. Raises SourceError where it was not built.
+    """Return the helper's path; GNOMON_PM_HELPER comes first.
 
-    GNOMON_PM_HELPER comes first; an editable install keeps the helper apart from the sources,
-    where only the installed file list knows it.
+    Raises SourceError where it was not built.
     """
-    if named := environment.get(VARIABLE):
-        paths = [Path(named)]
-    else:
-        paths = [Path(__file__).parents[1] / "_native" / NAME, *_installed()]
-    for path in paths:
-        if os.access(path, os.X_OK):
-            return path
-    raise SourceError(
-        f"{NAME} is not part of this installation",
-        "install a C++17 compiler (g++), then in a clone of gnomon: "
-        "pip install --force-reinstall --no-deps .",
-    )
-
-
-def _installed() -> list[Path]:
-    try:
-        files = metadata.files("gnomon") or []
-    except metadata.PackageNotFoundError:
-        return []
-    return [Path(str(file.locate())) for file in files if file.name == NAME]
+    return find_native(NAME, VARIABLE, environment, os.X_OK)
 
 
 class Helper:

@@ -11,6 +11,7 @@ from gnomon import tables
 from gnomon._errors import RecordingError
 from gnomon.recording.importers import foreign_values, ingero, ingero_file, sqlite_file
 from gnomon.recording.importers.ingero import import_ingero
+from gnomon.recording.importers.sink import Sink
 
 from .ingero_files import PID, T0, event, launch, read, stay, write
 
@@ -29,11 +30,11 @@ class Nowhere:
         pass
 
 
-class ManyFiles(ingero._Sink):
+class ManyFiles(Sink):
     """Takes the rows of one file after the other, and makes batches of them seldom."""
 
     def finish(self):
-        self.result.warnings.clear()
+        self.outcome.warnings.clear()
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +69,7 @@ def sample(tmp_path_factory):
 def attempt(tmp_path_factory):
     """Return a function that imports bytes and returns the complaint, None where it worked."""
     path = tmp_path_factory.mktemp("mutated") / "mutated.db"
-    sink = ManyFiles(Nowhere(), ingero.IngeroResult(""))
+    sink = ManyFiles(Nowhere(), ingero.IngeroOutcome("ingero"))
 
     def run(content):
         path.unlink(missing_ok=True)  # to write over a file makes some file systems flush it

@@ -90,16 +90,9 @@ def ingero(*, file: Path, output: Path, as_json: bool) -> None:
     """
     from gnomon.recording.importers.ingero import import_ingero  # noqa: PLC0415  pyarrow
 
-    with progress.shares(file.name) as show:
-        result = import_ingero(file, output, show)
-    if as_json:
-        base.print_json({"schema": 1} | asdict(result))
-        return
-    for warning in result.warnings:
-        click.echo(f"{file.name}: {warning}", err=True)
-    rows = ", ".join(f"{count:,} {table}" for table, count in sorted(result.rows.items()))
-    left_out = ", ".join(f"{count:,} {reason}" for reason, count in result.left_out.items())
-    click.echo(f"{output}: {rows}; rows left out: {left_out or 'none'}")
+    with progress.shares(file.name) as tell:
+        outcome = import_ingero(file, output, tell)
+    import_formats.show(outcome, output, as_json=as_json)
 
 
 for _one in import_formats.COMMANDS:

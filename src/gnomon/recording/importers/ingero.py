@@ -6,10 +6,10 @@ Rows pass through one after the other, in the order of time; what is held is bou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gnomon import __version__, tables
 from gnomon.enums import EventKind, Severity
@@ -17,15 +17,17 @@ from gnomon.recording.base import Meta, Unavailable
 from gnomon.recording.importers import ingero_aggregates, ingero_rows
 from gnomon.recording.importers.ingero_events import EventReader
 from gnomon.recording.importers.ingero_file import IS_READABLE, IngeroFile, opened
-from gnomon.recording.importers.ingero_rows import SOURCE, Row, event
+from gnomon.recording.importers.ingero_rows import SOURCE
 from gnomon.recording.importers.ingero_survey import Survey, survey
 from gnomon.recording.importers.publishing import published
+from gnomon.recording.importers.sink import (
+    HOST_ID,
+    ROWS_AT_ONCE,
+    ImportOutcome,
+    Progress,
+    Sink,
+)
 from gnomon.recording.writer import RecordingWriter
-
-HOST_ID = "import"
-ROWS_AT_ONCE = 8_192
-
-Progress = Callable[[str, float], None]
 
 # What no file of this format holds, and what would.
 NEVER_HELD = {
@@ -40,17 +42,23 @@ NEVER_HELD = {
 REMEDY = "record with gnomon"
 
 
+class Warned(NamedTuple):
+    """What is told of an import, as `Sink.warn` takes it."""
+
+    ts_ns: int
+    kind: EventKind
+    message: str
+    severity: Severity = Severity.WARNING
+
+
 @dataclass(slots=True)
-class IngeroResult:
-    """What came of an import: rows a table, rows left out by reason, and what to beware of."""
+class IngeroOutcome(ImportOutcome):
+    """What came of an import of one of its versions."""
 
-    format_version: str
-    rows: dict[str, int] = field(default_factory=dict)
-    left_out: dict[str, int] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
+    format_version: str = ""
 
 
-def import_ingero(path: Path, directory: Path, progress: Progress | None = None) -> IngeroResult:
+def import_ingero(path: Path, directory: Path, progress: Progress | None = None) -> IngeroOutcome:
     """Turn an Ingero file into a recording in ``directory``, which must be new or empty.
 
     The file is only read. ``progress`` is told what comes next and the share (0 to 1) done.
@@ -60,53 +68,13 @@ def import_ingero(path: Path, directory: Path, progress: Progress | None = None)
         found = survey(file)
         with published(directory) as hidden, RecordingWriter(hidden, HOST_ID) as writer:
             writer.update_meta(_meta(path, found))
-            sink = _Sink(writer, IngeroResult(found.format_version))
+            outcome = IngeroOutcome(SOURCE, format_version=found.format_version)
+            sink = Sink(writer, outcome)
             _import(file, found, sink, progress or (lambda _name, _share: None))
-    return sink.result
+    return outcome
 
 
-class _Sink:
-    """Rows on their way into the recording, a bounded number at a time."""
-
-    def __init__(self, writer: RecordingWriter, result: IngeroResult) -> None:
-        self.result = result
-        self._writer = writer
-        self._waiting: dict[str, list[Row]] = {}
-
-    def put(self, table: str, row: Row) -> None:
-        rows = self._waiting.setdefault(table, [])
-        rows.append(row)
-        if len(rows) >= ROWS_AT_ONCE:
-            self._write(table, rows)
-
-    def put_all(self, table: str, rows: Iterable[Row]) -> None:
-        for row in rows:
-            self.put(table, row)
-
-    def warn(self, row: Row) -> None:
-        """Put an event that the user should see at once too."""
-        self.result.warnings.append(str(row["message"]))
-        self.put("events", row)
-
-    def lose(self, ts_ns: int, table: str, rows: int, reason: str) -> None:
-        if rows > 0:
-            self.result.left_out[reason] = self.result.left_out.get(reason, 0) + rows
-            about = {"source": SOURCE, "table": table, "rows": rows, "reason": reason}
-            self.put("losses", {"ts_ns": ts_ns, "duration_ns": 0} | about)
-
-    def finish(self) -> None:
-        for table, rows in self._waiting.items():
-            self._write(table, rows)
-
-    def _write(self, table: str, rows: list[Row]) -> None:
-        if rows:
-            self.result.rows[table] = self.result.rows.get(table, 0) + len(rows)
-            self._writer.append(table, tables.batch(table, rows))
-            self._writer.flush()
-            rows.clear()
-
-
-def _import(file: IngeroFile, found: Survey, sink: _Sink, progress: Progress) -> None:
+def _import(file: IngeroFile, found: Survey, sink: Sink, progress: Progress) -> None:
     end_ns = found.last_ns
     sink.put_all("events", ingero_rows.session_events(found.sessions))
     sink.put_all("events", ingero_rows.foreign_diagnoses(file))
@@ -128,12 +96,12 @@ def _import(file: IngeroFile, found: Survey, sink: _Sink, progress: Progress) ->
     sink.put_all("threads", reader.thread_rows(ingero_rows.thread_names(file)))
     _tell_of_aggregates(file, found, sink)
     _tell_of_losses(found, reader, sink)
-    for row in _warnings(found, reader):
-        sink.warn(row)
+    for warning in _warnings(found, reader):
+        sink.warn(*warning)
     sink.finish()
 
 
-def _tell_of_aggregates(file: IngeroFile, found: Survey, sink: _Sink) -> None:
+def _tell_of_aggregates(file: IngeroFile, found: Survey, sink: Sink) -> None:
     totals: dict[str, ingero_aggregates.Totals] = {}
     for row in ingero_aggregates.histogram_rows(file, found, totals):
         if row is None:
@@ -142,12 +110,12 @@ def _tell_of_aggregates(file: IngeroFile, found: Survey, sink: _Sink) -> None:
             sink.put("call_histograms", row)
     for operation, total in totals.items():
         for message in total.contradictions(operation):
-            sink.warn(event(found.last_ns, EventKind.INCONSISTENT, message, Severity.WARNING))
+            sink.warn(found.last_ns, EventKind.INCONSISTENT, message)
     missing = sum(total.missing_rows for total in totals.values()) - found.pruned
     sink.lose(found.last_ns, "host_calls", missing, "lost_by_recorder")
 
 
-def _tell_of_losses(found: Survey, reader: EventReader, sink: _Sink) -> None:
+def _tell_of_losses(found: Survey, reader: EventReader, sink: Sink) -> None:
     sink.lose(found.last_ns, "host_calls", found.pruned, "pruned")
     sink.lose(found.last_ns, "host_calls", found.unreadable, "unreadable")
     for reason, counts in reader.left_out.items():
@@ -155,7 +123,7 @@ def _tell_of_losses(found: Survey, reader: EventReader, sink: _Sink) -> None:
             sink.lose(found.last_ns, table, count, reason)
 
 
-def _warnings(found: Survey, reader: EventReader) -> Iterable[Row]:
+def _warnings(found: Survey, reader: EventReader) -> Iterable[Warned]:
     """Yield what somebody who reads numbers of this recording must know."""
     if reader.first_biased_ns is not None:
         message = (
@@ -163,31 +131,31 @@ def _warnings(found: Survey, reader: EventReader) -> Iterable[Row]:
             "selection is biased are no sample, and percentiles over them are not of all calls"
         )
         kind = EventKind.BIASED_SELECTION
-        yield event(reader.first_biased_ns, kind, message, Severity.WARNING)
+        yield Warned(reader.first_biased_ns, kind, message)
     if found.pruned:
         message = (
             f"{found.pruned:,} earlier rows are no longer in the file: what happened before its "
             "first row, and which call was the first of its function, is not known"
         )
-        yield event(found.first_ns, EventKind.NOT_RECORDED, message, Severity.WARNING)
+        yield Warned(found.first_ns, EventKind.NOT_RECORDED, message)
     if reader.contradictions:
         message = (
             f"{reader.contradictions:,} rows contradict another of the same thread (it cannot be "
             "off the CPU twice at once, nor leave a call that it is inside of)"
         )
-        yield event(found.last_ns, EventKind.INCONSISTENT, message, Severity.WARNING)
+        yield Warned(found.last_ns, EventKind.INCONSISTENT, message)
     if reader.cut_short:
         message = (
             f"{reader.cut_short:,} calls were too many to wait for the scheduler's rows: their "
             "off_cpu_ns is null"
         )
-        yield event(found.last_ns, EventKind.NOT_RECORDED, message, Severity.WARNING)
+        yield Warned(found.last_ns, EventKind.NOT_RECORDED, message)
     for operation, (count, busy_ns) in reader.by_observer.items():
         message = (
             f"the recorder itself made {count:,} {operation} ({busy_ns:,} ns in all): its threads "
             "have the role observer, and nothing of them is the workload's"
         )
-        yield event(found.last_ns, EventKind.OBSERVER_EFFECT, message)
+        yield Warned(found.last_ns, EventKind.OBSERVER_EFFECT, message, Severity.INFO)
 
 
 def _meta(path: Path, found: Survey) -> Meta:

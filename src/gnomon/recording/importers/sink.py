@@ -102,14 +102,20 @@ class Sink:
             about = {"source": self.outcome.format, "table": table, "rows": rows, "reason": reason}
             self.put("losses", {"ts_ns": ts_ns, "duration_ns": 0} | about)
 
-    def warn(self, ts_ns: int, kind: EventKind, message: str) -> None:
+    def warn(
+        self,
+        ts_ns: int,
+        kind: EventKind,
+        message: str,
+        severity: Severity = Severity.WARNING,
+    ) -> None:
         """Put an event that the user should see at once too."""
         self.outcome.warnings.append(message)
         event = {
             "ts_ns": ts_ns,
             "duration_ns": 0,
             "kind": kind.value,
-            "severity": Severity.WARNING.value,
+            "severity": severity.value,
             "source": self.outcome.format,
             "message": message,
         }
