@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +59,8 @@ def command(
 
 def bundled_directory() -> Path:
     """Return the directory of the recording that comes with gnomon."""
-    directory = Path(str(resources.files("gnomon"))) / "data" / "demo"
+    # Not by importlib.resources: an editable install has the package in two places.
+    directory = Path(__file__).parents[2] / "data" / "demo"
     if not directory.is_dir():
         raise CommandError(f"the bundled recording is not there ({directory}); reinstall gnomon")
     return directory
