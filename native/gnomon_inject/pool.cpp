@@ -1,7 +1,6 @@
 #include "pool.h"
 
-#include <sys/mman.h>
-
+#include <cstdlib>
 #include <cstring>
 
 namespace gnomon {
@@ -13,31 +12,43 @@ constexpr size_t kTouchedBuffers = 4;
 }  // namespace
 
 bool Pool::allocate(size_t buffer_bytes) {
-    void* memory = mmap(nullptr, buffer_bytes * kSlots, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (memory == MAP_FAILED) return false;
-    memset(memory, 0, buffer_bytes * kTouchedBuffers);
     buffer_bytes_ = buffer_bytes;
-    memory_ = static_cast<uint8_t*>(memory);
+    for (size_t slot = 0; slot < kTouchedBuffers; ++slot) {
+        if (!provide(slot)) return false;
+        memset(buffers_[slot], 0, buffer_bytes);
+    }
     return true;
+}
+
+bool Pool::provide(size_t slot) {
+    // Of malloc, each by itself: another profiler that is handed one may free it.
+    if (buffers_[slot] == nullptr)
+        buffers_[slot] = static_cast<uint8_t*>(calloc(1, buffer_bytes_));
+    return buffers_[slot] != nullptr;
 }
 
 uint8_t* Pool::take() {
     for (size_t slot = 0; slot < kSlots; ++slot) {
         uint32_t expected = kFree;
-        if (__atomic_compare_exchange_n(&states_[slot], &expected, kTaken, false, __ATOMIC_ACQUIRE,
-                                        __ATOMIC_RELAXED))
-            return memory_ + slot * buffer_bytes_;
+        if (!__atomic_compare_exchange_n(&states_[slot], &expected, kTaken, false,
+                                         __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+            continue;
+        if (provide(slot)) return buffers_[slot];
+        __atomic_store_n(&states_[slot], kFree, __ATOMIC_RELEASE);
+        return nullptr;
     }
     return nullptr;
 }
 
 bool Pool::give_back(const uint8_t* buffer, size_t valid_bytes) {
-    if (buffer < memory_ || buffer >= memory_ + kSlots * buffer_bytes_) return false;
-    const size_t slot = static_cast<size_t>(buffer - memory_) / buffer_bytes_;
-    valid_bytes_[slot] = valid_bytes < buffer_bytes_ ? valid_bytes : buffer_bytes_;
-    __atomic_store_n(&states_[slot], kReturned, __ATOMIC_RELEASE);
-    return true;
+    for (size_t slot = 0; slot < kSlots; ++slot) {
+        if (__atomic_load_n(&states_[slot], __ATOMIC_ACQUIRE) != kTaken || buffers_[slot] != buffer)
+            continue;
+        valid_bytes_[slot] = valid_bytes < buffer_bytes_ ? valid_bytes : buffer_bytes_;
+        __atomic_store_n(&states_[slot], kReturned, __ATOMIC_RELEASE);
+        return true;
+    }
+    return false;
 }
 
 size_t Pool::outstanding() const {
@@ -48,13 +59,17 @@ size_t Pool::outstanding() const {
 }
 
 void Pool::forget_outstanding() {
-    for (size_t slot = 0; slot < kSlots; ++slot)
-        if (__atomic_load_n(&states_[slot], __ATOMIC_ACQUIRE) == kTaken) free_again(slot);
+    for (size_t slot = 0; slot < kSlots; ++slot) {
+        if (__atomic_load_n(&states_[slot], __ATOMIC_ACQUIRE) != kTaken) continue;
+        // Whoever holds it may write to it or have freed it: it is not ours to touch again.
+        buffers_[slot] = nullptr;
+        __atomic_store_n(&states_[slot], kFree, __ATOMIC_RELEASE);
+    }
 }
 
 void Pool::free_again(size_t slot) {
     // All of it: what CUPTI writes behind the valid bytes is not told.
-    memset(memory_ + slot * buffer_bytes_, 0, buffer_bytes_);
+    memset(buffers_[slot], 0, buffer_bytes_);
     __atomic_store_n(&states_[slot], kFree, __ATOMIC_RELEASE);
 }
 

@@ -10,10 +10,10 @@ class Pool {
 public:
     static constexpr size_t kSlots = 64;
 
-    // Reserve addresses; memory comes as it is used, that of the first buffers at once.
+    // Memory comes as it is used, that of the first buffers at once.
     bool allocate(size_t buffer_bytes);
 
-    bool is_allocated() const { return memory_ != nullptr; }
+    bool is_allocated() const { return buffer_bytes_ != 0; }
     size_t buffer_bytes() const { return buffer_bytes_; }
 
     // Take a buffer, zeroed; nullptr where all are in use.
@@ -27,8 +27,7 @@ public:
     void read_all(Read read) {
         for (size_t slot = 0; slot < kSlots; ++slot) {
             if (__atomic_load_n(&states_[slot], __ATOMIC_ACQUIRE) != kReturned) continue;
-            uint8_t* buffer = memory_ + slot * buffer_bytes_;
-            if (valid_bytes_[slot] > 0) read(buffer, valid_bytes_[slot]);
+            if (valid_bytes_[slot] > 0) read(buffers_[slot], valid_bytes_[slot]);
             free_again(slot);
         }
     }
@@ -36,15 +35,16 @@ public:
     // How many CUPTI holds.
     size_t outstanding() const;
 
-    // Take back what CUPTI held when it was detached.
+    // Give up what CUPTI, or who took its place, held when it was detached.
     void forget_outstanding();
 
 private:
     enum : uint32_t { kFree = 0, kTaken = 1, kReturned = 2 };
 
+    bool provide(size_t slot);
     void free_again(size_t slot);
 
-    uint8_t* memory_ = nullptr;
+    uint8_t* buffers_[kSlots] = {};
     size_t buffer_bytes_ = 0;
     uint32_t states_[kSlots] = {};
     size_t valid_bytes_[kSlots] = {};

@@ -59,7 +59,10 @@ HOW_TO_RECORD = "`gnomon record -o DIR --kernels -- CMD` records those of a work
 @kernel_times.view_option
 @base.json_option()
 @click.option(
-    "-o", "--output", type=base.RECORDING_DIRECTORY, help="Record CMD's kernels there first."
+    "-o",
+    "--output",
+    type=base.RECORDING_DIRECTORY,
+    help="Record CMD's kernels there (experimental).",
 )
 @kernel_recorder.window_option("--window")
 @kernel_recorder.ranges_option()

@@ -54,7 +54,7 @@ HOST_PERIOD_S = 1.0
     "--kernels",
     "kernels",
     is_flag=True,
-    help="Record in windows what CMD runs on the GPUs: kernels, copies and waits, through CUPTI.",
+    help="Record what CMD runs on the GPUs, in windows, through CUPTI (experimental).",
 )
 @kernel_recorder.window_option("--kernel-window")
 @kernel_recorder.ranges_option()
