@@ -5,6 +5,7 @@ import pytest
 
 from gnomon.analysis.summary import summarize
 from gnomon.recording.reader import Recording
+from tests.analysis import kernel_recordings
 
 DOCUMENTED_KEYS = {
     "uuid", "name", "from_ns", "to_ns", "samples", "busy_pct", "engine_active_pct",
@@ -162,3 +163,11 @@ def test_what_makes_no_sense_of_a_model_is_a_usage_error(gnomon, h200_recording,
     assert done.returncode == 2
     assert words in done.stderr
     assert done.stdout == ""
+
+
+def test_a_recording_of_kernels_alone_says_which_command_reads_it(gnomon, tmp_path):
+    kernel_recordings.record(tmp_path / "run", **kernel_recordings.measured())
+    done = gnomon("summary", tmp_path / "run")
+
+    assert done.returncode == 1
+    assert f"see `gnomon kernels {tmp_path / 'run'}`" in done.stderr

@@ -73,13 +73,21 @@ def command(
         base.print_json(rendering.json_document(summaries))
         return
     if not summaries:
-        raise CommandError(_why_nothing(directory, by, is_whole=since is until is None))
+        has_kernels = recording.read("kernels", columns=("ts_ns",)).num_rows > 0
+        is_whole = since is until is None
+        raise CommandError(_why_nothing(directory, by, is_whole=is_whole, has_kernels=has_kernels))
     rendering.print_summaries(summaries, meta, rendering.console(), split=by is not None)
 
 
-def _why_nothing(directory: Path, by: str | int | None, *, is_whole: bool) -> str:
+def _why_nothing(
+    directory: Path, by: str | int | None, *, is_whole: bool, has_kernels: bool
+) -> str:
     if by == "phase" and not is_whole:
         return f"{directory}: no phase between --from and --to"
     if by == "phase":
         return f"{directory}: no phases are recorded; `gnomon mark NAME` names one while recording"
+    if has_kernels:
+        return (
+            f"{directory}: kernels are recorded, and no counters; see `gnomon kernels {directory}`"
+        )
     return f"{directory}: no GPU was recorded; `gnomon doctor` says what keeps it from being"
