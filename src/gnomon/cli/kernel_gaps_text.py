@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from rich.console import Console
 from rich.text import Text
 
 from gnomon.analysis.gpu_gap_types import CounterCheck, GapPair, GpuGaps
@@ -45,16 +44,8 @@ WIDTHS = (7, 9, 8, 8, 8)
 MOST_PAIRS = 10
 
 
-def print_gaps(found: Sequence[GpuGaps], out: Console) -> None:
-    """Print each GPU: what it did, how long its gaps are, why, and between what."""
-    for number, one in enumerate(found):
-        if number:
-            out.print()
-        for line in _lines(one):
-            out.print(line, no_wrap=line.no_wrap, overflow=line.overflow)
-
-
-def _lines(one: GpuGaps) -> Iterator[Text]:
+def lines(one: GpuGaps) -> Iterator[Text]:
+    """Say of a GPU what it did, how long its gaps are, why, and between what."""
     yield Text(one.mig_uuid or one.gpu_uuid, style="bold")
     busy, known_ns = one.busy, max(one.busy.known_ns, 1)
     parts = (

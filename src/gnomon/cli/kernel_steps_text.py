@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from rich.console import Console
 from rich.text import Text
 
 from gnomon.analysis.gpu_step_types import GpuSteps, RangeParts, RepeatedCopy
@@ -22,16 +21,8 @@ LEGEND = (
 MOST_RANGES, MOST_COPIES, MOST_FAMILIES, MOST_STREAMS = 15, 5, 6, 8
 
 
-def print_steps(found: Sequence[GpuSteps], out: Console) -> None:
-    """Print each GPU: its steps, its ranges, and what it does again and again."""
-    for number, one in enumerate(found):
-        if number:
-            out.print()
-        for line in _lines(one):
-            out.print(line, no_wrap=line.no_wrap, overflow=line.overflow)
-
-
-def _lines(one: GpuSteps) -> Iterator[Text]:
+def lines(one: GpuSteps) -> Iterator[Text]:
+    """Say of a GPU its steps, its ranges, and what it does again and again."""
     yield Text(one.mig_uuid or one.gpu_uuid, style="bold")
     windows = "1 window" if one.windows == 1 else f"{one.windows:,} windows"
     yield Text(f"{duration(one.known_ns)} in {windows}", style="dim")

@@ -52,5 +52,9 @@ def print_view(
     elif not gaps and not steps:
         raise CommandError(NOTHING)
     else:
-        kernel_gaps_text.print_gaps(gaps, out)
-        kernel_steps_text.print_steps(steps, out)
+        of_gpus = (*map(kernel_gaps_text.lines, gaps), *map(kernel_steps_text.lines, steps))
+        for number, lines in enumerate(of_gpus):
+            if number:
+                out.print()
+            for line in lines:
+                out.print(line, no_wrap=line.no_wrap, overflow=line.overflow)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from gnomon.enums import CopyDirection, MemoryKind, SynchronizationKind
 from gnomon.hardware import occupancy
 from gnomon.sources import _kernels_ring as ring
 from gnomon.sources.base import Batch
+from gnomon.tables.kernels import name_hash
 from gnomon.tracing.columns import Column, Known, Words, arrow_batch, signed
 from gnomon.tracing.native_symbols import demangled
 
@@ -82,12 +82,6 @@ class Process:
 
     def columns(self) -> dict[str, Column]:
         return {"process_id": self.process_id, "pid": self.pid, "source": SOURCE}
-
-
-def name_hash(mangled: str) -> int:
-    """Return the key of a kernel's name, the same in every recording: 64 bits, signed."""
-    digest = hashlib.blake2b(mangled.encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little", signed=True)
 
 
 def learn_names(process: Process, names: Sequence[bytes]) -> None:

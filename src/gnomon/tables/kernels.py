@@ -1,5 +1,7 @@
 """What ran on GPUs: kernels, copies, waits and ranges, and counters sampled between them."""
 
+import hashlib
+
 from gnomon.tables._columns import (
     GPU,
     PROCESS,
@@ -13,6 +15,16 @@ from gnomon.tables._columns import (
     size,
     text,
 )
+
+
+def name_hash(name: str) -> int:
+    """Return the key of a kernel's name, the same in every recording: 64 bits, signed.
+
+    ``name``: the mangled one, where it is known.
+    """
+    digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little", signed=True)
+
 
 # Where an operation was put, and the call that put it there.
 PLACE = (

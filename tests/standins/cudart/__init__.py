@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
+# What NVIDIA's headers need of their compiler's package, written for the build.
+OWN_HEADERS = HERE.parents[2] / "native/gnomon_inject/headers"
 # The real libraries are compiled so that a function begins with push %rbp.
 ENTRY = ["-fno-omit-frame-pointer", "-fno-optimize-sibling-calls", "-fno-shrink-wrap"]
 STRICT = ["-O1", "-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter", "-Wno-unused-result"]
@@ -50,7 +52,7 @@ def compile_library(library: Path, *arguments: str | Path) -> None:
 def build_typed_calls(folder: Path, includes: list[str]) -> Path:
     """Compile typed.c against NVIDIA's headers."""
     library = folder / "typed.so"
-    headers = ["-isystem", HERE / "headers", *includes]
+    headers = ["-isystem", OWN_HEADERS, *includes]
     _gcc("-shared", "-fPIC", *headers, HERE / "typed.c", "-o", library)
     return library
 

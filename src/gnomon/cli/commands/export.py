@@ -14,7 +14,6 @@ import click
 from gnomon._errors import CommandError
 from gnomon.cli import base, opening
 from gnomon.cli.quantities import Moment
-from gnomon.recording.base import Measurements
 
 if TYPE_CHECKING:
     from gnomon.exporters.perfetto_export import Exported
@@ -69,7 +68,8 @@ def command(
 
     is_all = since is until is None
     span = whole(bounds) if is_all else Span(*opening.resolve_range(bounds, since, until))
-    chosen = Chosen(span, None if gpu is None else _uuid_of(measurements, gpu))
+    meta = measurements.meta()
+    chosen = Chosen(span, None if gpu is None else opening.gpu_named(gpu, meta.gpus, meta))
     hosts = _hosts(directories) if len(directories) > 1 else {}
     with _whole_file(path) as file:
         try:
@@ -97,23 +97,6 @@ def _whole_file(path: Path) -> Iterator[IO[bytes]]:
         raise CommandError(f"--perfetto {path}: {error.strerror or error}") from error
     finally:
         partial.unlink(missing_ok=True)
-
-
-def _uuid_of(measurements: Measurements, gpu: str) -> str:
-    """Return the GPU of an index, a uuid or the start of one."""
-    known = measurements.meta().gpus
-    wanted = {
-        uuid
-        for uuid, facts in known.items()
-        if uuid.startswith(gpu) or str(facts.get("index")) == gpu
-    }
-    if len(wanted) != 1:
-        problem = "no GPU" if not wanted else f"{len(wanted)} GPUs"
-        raise CommandError(
-            f"--gpu {gpu}: {problem} of this name; recorded are: {', '.join(sorted(known))}",
-            exit_code=2,
-        )
-    return wanted.pop()
 
 
 def _hosts(directories: Sequence[Path]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from gnomon.enums import EventKind, Severity
 from gnomon.recording.base import Meta, Unavailable
 from gnomon.recording.importers.foreign_values import clean
 from gnomon.recording.writer import RecordingWriter
+from gnomon.tables.kernels import name_hash
 
 HOST_ID = "import"
 ROWS_AT_ONCE = 8_192
@@ -169,9 +170,7 @@ class KernelNames:
         key = mangled_name or name
         known = self._hashes.get(key)
         if known is None:
-            digest = hashlib.blake2b(key.encode(), digest_size=8).digest()
-            known = int.from_bytes(digest, "little", signed=True)
-            self._hashes[key] = known
+            known = self._hashes[key] = name_hash(key)
             row = {"ts_ns": ts_ns, "duration_ns": 0, "name_hash": known, "name": name}
             self._sink.put("kernel_names", row | {"mangled_name": mangled_name})
         return known
